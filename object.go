@@ -1,0 +1,88 @@
+package deferd
+
+import (
+	"context"
+	"io"
+	"iter"
+	"time"
+)
+
+// An ObjectStore keeps inputs, outcomes and model data. It is S3, embedded or
+// any other; deferd uses both in one way.
+//
+// What a call has stored is durable when it returns. All methods may be called
+// concurrently. Nothing here retries by itself beyond what a client library
+// does; callers do. Errors are NotFound (no such key, bucket or upload), Denied,
+// Invalid, TooLarge, Changed (an IfMatch that does not hold), and Unavailable
+// for everything that may pass; their messages are S3's error codes, such as
+// "NoSuchKey".
+type ObjectStore interface {
+	// Get opens an object from an offset on. The caller closes the body, which
+	// fails with Unavailable if it ends early.
+	Get(ctx context.Context, l Location, o GetObject) (*Object, error)
+
+	// Head describes an object.
+	Head(ctx context.Context, l Location) (ObjectInfo, error)
+
+	// List yields the objects whose keys begin with l.Key, in key order.
+	List(ctx context.Context, l Location) iter.Seq2[ObjectInfo, error]
+
+	// Put stores a whole object, replacing what is there.
+	Put(ctx context.Context, l Location, a ObjectAttributes, body []byte) error
+
+	// CreateUpload begins a multipart upload and returns its ID.
+	CreateUpload(ctx context.Context, l Location, a ObjectAttributes) (string, error)
+
+	// UploadPart stores part number n (from 1) of exactly size bytes; storing
+	// it again replaces it. Parts but the last have at least 5 MiB.
+	UploadPart(ctx context.Context, u Upload, n int, size int64, body io.Reader) (Part, error)
+
+	// CompleteUpload makes the parts, in order, the object. NotFound says that
+	// the upload is not there: aborted, or completed earlier. A repeat after a
+	// success may succeed or be NotFound.
+	CompleteUpload(ctx context.Context, u Upload) error
+
+	// AbortUpload drops an upload. One that is not there is no error.
+	AbortUpload(ctx context.Context, u Upload) error
+}
+
+// GetObject says which part of which version of an object is wanted.
+type GetObject struct {
+	Offset  int64
+	IfMatch string // an ETag; "" for whatever is there
+}
+
+// ObjectAttributes are what an object says of itself beside its bytes.
+type ObjectAttributes struct {
+	ContentType string
+	Metadata    map[string]string // user metadata, names in lower case without "x-amz-meta-"
+}
+
+// ObjectInfo describes an object.
+type ObjectInfo struct {
+	ObjectAttributes
+	Key      string
+	Size     int64 // of the whole object
+	ETag     string
+	Modified time.Time
+}
+
+// An Object is an open object.
+type Object struct {
+	ObjectInfo
+	Body io.ReadCloser // from the wanted offset to the end
+}
+
+// An Upload is a multipart upload, with the parts that make the object.
+type Upload struct {
+	Location Location
+	ID       string
+	Parts    []Part // in order; empty until it is to be completed
+}
+
+// A Part is one stored part of an upload.
+type Part struct {
+	Number int
+	ETag   string
+	Size   int64
+}
