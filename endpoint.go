@@ -33,7 +33,7 @@ type Model struct {
 
 	// Request is the document that created the model, as the API validated it;
 	// Describe echoes it. Empty structures and what was not sent are absent.
-	Request json.RawMessage
+	Request json.RawMessage `json:",omitempty"`
 }
 
 // ModelData names a model's artifacts in S3. The zero value means none.
@@ -53,7 +53,7 @@ type Config struct {
 	Variants []Variant
 	Async    *AsyncConfig // nil: not an asynchronous endpoint; stored but not served
 
-	Request json.RawMessage // as in Model
+	Request json.RawMessage `json:",omitempty"` // as in Model
 }
 
 // A Variant is one production variant of a configuration.
@@ -114,7 +114,7 @@ type Endpoint struct {
 
 	Variants []EndpointVariant
 
-	Request json.RawMessage // as in Model
+	Request json.RawMessage `json:",omitempty"` // as in Model
 }
 
 // An EndpointVariant is how many instances of a variant there should be.

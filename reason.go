@@ -86,29 +86,32 @@ func (r Reason) LosesInstance() bool { return r == InstanceLost || r == OutOfMem
 func (inv *Invocation) Return(r Reason, message string, now time.Time, endpointGone bool) (*Outcome, Verdict) {
 	v := Judge(r, inv.Attempts, inv.ServerDeaths)
 	expired := !now.Before(inv.Accepted.Add(inv.TTL))
-	counted := inv.Attempts
-	if v.Counts {
-		counted++
-	}
 	var o Outcome
 	switch {
 	case !v.Again:
-		o = End(r, cmpMessage(message, r))
+		o = End(r, messageOr(message, r))
 	case endpointGone:
 		o = End(EndpointDeleted, FailureMessage(EndpointDeleted))
-	case expired && counted == 0:
-		o = End(TTLExpired, ExpiredMessage(inv.TTL))
 	case expired && v.Counts:
-		o = End(r, cmpMessage(message, r))
+		o = End(r, messageOr(message, r))
 	case expired:
-		o = End(inv.Reason, inv.Message)
+		o = inv.Expire()
 	default:
 		return nil, v
 	}
 	return &o, v
 }
 
-func cmpMessage(message string, r Reason) string {
+// Expire is how inv ends when its TTL is over while it waits: as expired if no
+// attempt was counted, and with the last attempt's reason otherwise.
+func (inv *Invocation) Expire() Outcome {
+	if inv.Attempts > 0 {
+		return End(inv.Reason, inv.Message)
+	}
+	return End(TTLExpired, ExpiredMessage(inv.TTL))
+}
+
+func messageOr(message string, r Reason) string {
 	if message != "" {
 		return message
 	}

@@ -1,0 +1,126 @@
+package sqlite
+
+import (
+	"context"
+
+	"github.com/deferd/deferd"
+	"zombiezen.com/go/sqlite"
+)
+
+// Accept stores an invocation and its inline body.
+func (s *Store) Accept(ctx context.Context, n deferd.NewInvocation) (inv deferd.Invocation, repeated bool, err error) {
+	key := invocationKey(n.ID)
+	if key == nil {
+		return inv, false, deferd.Errorf(deferd.Invalid, "%q is no invocation ID", n.ID)
+	}
+	err = s.write(ctx, func(t *tx) error {
+		inv, repeated = deferd.Invocation{}, false
+		if n.RetryToken != [16]byte{} {
+			r, err := s.repeatOf(t, n.RetryToken)
+			if err != nil {
+				return err
+			}
+			if r != nil {
+				inv, repeated = r.Invocation, true
+				return nil
+			}
+		}
+		endpoint, config, err := t.acceptingEndpoint(n)
+		if err != nil {
+			return err
+		}
+		inv = deferd.Invocation{NewInvocation: n, InlineSize: int64(len(n.Inline)), State: deferd.Queued, Accepted: t.now}
+		inv.Inline = nil
+		if err := t.insert(&inv, key, endpoint, config, n.Inline); err != nil {
+			return err
+		}
+		if n.RetryToken != [16]byte{} {
+			s.repeats.add(n.RetryToken, int64(inv.Seq), t.now)
+			t.undo = append(t.undo, func() { delete(s.repeats.seqs, n.RetryToken) })
+		}
+		t.announceWork(n.Endpoint)
+		t.announceDue(t.now.Add(n.TTL))
+		return nil
+	})
+	return inv, repeated, err
+}
+
+// repeatOf returns the invocation that a retry token was accepted for.
+func (s *Store) repeatOf(t *tx, token [16]byte) (*row, error) {
+	seq := s.repeats.find(token, t.now)
+	if seq == 0 {
+		return nil, nil
+	}
+	return t.invocation("i.seq = ? AND i.token = ?", seq, token[:])
+}
+
+// acceptingEndpoint returns the rows of the endpoint and configuration, if the
+// endpoint takes invocations.
+func (t *tx) acceptingEndpoint(n deferd.NewInvocation) (endpoint, config int64, err error) {
+	var status deferd.EndpointStatus
+	err = t.query(`SELECT e.row, e.status, c.row FROM endpoint e, config c WHERE e.id = ? AND e.removed = 0 AND c.id = ?`,
+		func(s *sqlite.Stmt) error {
+			endpoint, config = s.ColumnInt64(0), s.ColumnInt64(2)
+			status = deferd.EndpointStatus(s.ColumnText(1))
+			return nil
+		}, string(n.Endpoint), string(n.Config))
+	if err != nil {
+		return 0, 0, err
+	}
+	if endpoint == 0 || !status.Accepts() {
+		return 0, 0, deferd.Errorf(deferd.NotFound, "the endpoint takes no invocations")
+	}
+	return endpoint, config, nil
+}
+
+func (t *tx) insert(inv *deferd.Invocation, key []byte, endpoint, config int64, inline []byte) error {
+	var label any
+	if inv.InferenceID != string(inv.ID) {
+		label = inv.InferenceID
+	}
+	var input any
+	if !inv.Input.IsZero() {
+		input = inv.Input.String()
+	}
+	var token []byte
+	if inv.RetryToken != [16]byte{} {
+		token = inv.RetryToken[:]
+	}
+	err := t.exec(`INSERT INTO invocation (id, endpoint, config, inference_id, access_key, priority, redrive_of, input,
+		inline_size, content_type, accept, attributes, output, failure, ttl, timeout, token, accepted, expires,
+		state, suspect, claim, variant, instance, attempts, deaths, losses, verdict, decision, given_up, reason, message,
+		model_status, outcome_type, outcome_size)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, '', '', 0, 0, 0, 0, 0, 0, '', '', 0, '', 0)`,
+		key, endpoint, config, label, inv.AccessKey, inv.Priority, invocationKey(inv.RedriveOf), input,
+		inv.InlineSize, inv.ContentType, inv.Accept, inv.CustomAttributes, inv.Output, inv.Failure, inv.TTL, inv.Timeout,
+		token, inv.Accepted, inv.Accepted.Add(inv.TTL))
+	if err != nil {
+		return err
+	}
+	inv.Seq = deferd.Sequence(t.conn.LastInsertRowID())
+	d := t.delta(endpoint)
+	d.Accepted++
+	d.Queued++
+	if inv.Input.IsZero() {
+		if inline == nil {
+			inline = []byte{}
+		}
+		return t.exec("INSERT INTO body VALUES (?, ?)", int64(inv.Seq), inline)
+	}
+	return nil
+}
+
+// Body reads an inline body.
+func (s *Store) Body(ctx context.Context, id deferd.InvocationID) (body []byte, err error) {
+	found := false
+	err = s.read(ctx, func(t *tx) error {
+		return t.query("SELECT b.bytes FROM invocation i JOIN body b ON b.seq = i.seq WHERE i.id = ?", func(st *sqlite.Stmt) error {
+			body, found = columnBytes(st, 0), true
+			return nil
+		}, invocationKey(id))
+	})
+	if err == nil && !found {
+		err = deferd.Errorf(deferd.NotFound, "there is no inline body of invocation %s", id)
+	}
+	return body, err
+}

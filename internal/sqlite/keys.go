@@ -1,0 +1,38 @@
+package sqlite
+
+import (
+	"context"
+
+	"github.com/deferd/deferd"
+	"zombiezen.com/go/sqlite"
+)
+
+// PutKey stores an access key, replacing one with its ID.
+func (s *Store) PutKey(ctx context.Context, k deferd.AccessKey) error {
+	return s.write(ctx, func(t *tx) error {
+		return t.exec("INSERT OR REPLACE INTO access_key VALUES (?, ?, ?, ?, ?, ?, ?)",
+			k.ID, string(k.Account), k.ARN, k.Sealed, k.Token, k.Service, k.Created)
+	})
+}
+
+// Key reads an access key.
+func (s *Store) Key(ctx context.Context, id string) (k deferd.AccessKey, err error) {
+	err = s.read(ctx, func(t *tx) error {
+		return t.query("SELECT id, account, arn, sealed, token, service, created FROM access_key WHERE id = ?", func(st *sqlite.Stmt) error {
+			k = deferd.AccessKey{
+				ID: st.ColumnText(0), Account: deferd.AccountID(st.ColumnText(1)), ARN: st.ColumnText(2),
+				Sealed: columnBytes(st, 3), Token: st.ColumnText(4), Service: st.ColumnText(5), Created: columnTime(st, 6),
+			}
+			return nil
+		}, id)
+	})
+	if err == nil && k.ID == "" {
+		err = deferd.Errorf(deferd.NotFound, "there is no such access key")
+	}
+	return k, err
+}
+
+// DeleteKey deletes an access key. One that is not there is no error.
+func (s *Store) DeleteKey(ctx context.Context, id string) error {
+	return s.write(ctx, func(t *tx) error { return t.exec("DELETE FROM access_key WHERE id = ?", id) })
+}

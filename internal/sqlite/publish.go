@@ -1,0 +1,174 @@
+package sqlite
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/deferd/deferd"
+	"zombiezen.com/go/sqlite"
+)
+
+// Publishing returns decided invocations with what was staged for them.
+func (s *Store) Publishing(ctx context.Context, after deferd.Sequence, n int) (out []deferd.Publication, err error) {
+	err = s.read(ctx, func(t *tx) error {
+		return t.query("SELECT "+invocationColumns+", i.given_up, s.body, s.metadata, s.upload"+invocationTables+
+			"LEFT JOIN staged s ON s.seq = i.seq WHERE i.state = 2 AND i.seq > ? ORDER BY i.seq LIMIT ?",
+			func(st *sqlite.Stmt) error {
+				p, err := scanPublication(st)
+				out = append(out, p)
+				return err
+			}, int64(after), n)
+	})
+	return out, err
+}
+
+func scanPublication(s *sqlite.Stmt) (p deferd.Publication, err error) {
+	r, err := scanRow(s)
+	if err != nil {
+		return p, err
+	}
+	const staged = 40 // where the columns beyond scanRow's begin
+	inv := r.Invocation
+	p = deferd.Publication{Invocation: inv, Decision: inv.Decision, GivenUp: s.ColumnBool(staged)}
+	p.Outcome = deferd.Outcome{
+		State: inv.Verdict, Reason: inv.Reason, Message: inv.Message, ModelStatus: inv.ModelStatus,
+		ContentType: inv.OutcomeType, Size: inv.OutcomeSize, Body: columnBytes(s, staged+1),
+	}
+	if m := s.ColumnText(staged + 2); m != "" && m != "{}" {
+		if err := json.Unmarshal([]byte(m), &p.Outcome.Metadata); err != nil {
+			return p, fmt.Errorf("metadata of invocation %s: %w", inv.ID, err)
+		}
+	}
+	if u := s.ColumnText(staged + 3); u != "" {
+		p.Outcome.Upload = new(deferd.Upload)
+		if err := json.Unmarshal([]byte(u), p.Outcome.Upload); err != nil {
+			return p, fmt.Errorf("upload of invocation %s: %w", inv.ID, err)
+		}
+	}
+	return p, nil
+}
+
+// publishing returns a row whose decision waits to be published, or nil.
+func (t *tx) publishing(id deferd.InvocationID, decision int) (*row, error) {
+	return t.invocation("i.id = ? AND i.state = 2 AND i.decision = ?", invocationKey(id), decision)
+}
+
+// unstage forgets what was staged of a row.
+func (t *tx) unstage(r *row) error {
+	n, err := t.change("DELETE FROM staged WHERE seq = ?", int64(r.Seq))
+	if n > 0 {
+		t.delta(r.endpoint).unpublished -= r.OutcomeSize
+	}
+	return err
+}
+
+// Finish makes a state terminal.
+func (s *Store) Finish(ctx context.Context, id deferd.InvocationID, decision int) error {
+	return s.write(ctx, func(t *tx) error {
+		r, err := t.publishing(id, decision)
+		if err != nil || r == nil {
+			return err
+		}
+		if err := t.unstage(r); err != nil {
+			return err
+		}
+		if r.Verdict == deferd.Completed && r.Input.IsZero() {
+			if err := t.exec("DELETE FROM body WHERE seq = ?", int64(r.Seq)); err != nil {
+				return err
+			}
+		}
+		t.move(r.endpoint, deferd.Publishing, r.Verdict)
+		return t.exec("UPDATE invocation SET state = verdict, finished = ? WHERE seq = ?", t.now, int64(r.Seq))
+	})
+}
+
+// GiveUp records that decision 1 will not be published.
+func (s *Store) GiveUp(ctx context.Context, id deferd.InvocationID) error {
+	return s.write(ctx, func(t *tx) error {
+		return t.exec("UPDATE invocation SET given_up = 1 WHERE id = ? AND state = 2 AND decision = 1", invocationKey(id))
+	})
+}
+
+// Redecide replaces decision 1 by decision 2.
+func (s *Store) Redecide(ctx context.Context, id deferd.InvocationID, o deferd.Outcome) error {
+	return s.write(ctx, func(t *tx) error {
+		r, err := t.publishing(id, 1)
+		if err != nil || r == nil {
+			return err
+		}
+		if err := t.unstage(r); err != nil {
+			return err
+		}
+		if err := t.stage(r, o); err != nil {
+			return err
+		}
+		t.announcePublishing()
+		return t.exec(`UPDATE invocation SET verdict = ?, decision = 2, reason = ?, message = ?,
+			outcome_type = ?, outcome_size = ? WHERE seq = ?`,
+			int(o.State), string(o.Reason), o.Message, o.ContentType, o.Size, int64(r.Seq))
+	})
+}
+
+// Abandoned returns uploads to be aborted.
+func (s *Store) Abandoned(ctx context.Context, n int) (out []deferd.Upload, err error) {
+	err = s.read(ctx, func(t *tx) error {
+		return t.query("SELECT id, location FROM upload WHERE abandoned = 1 LIMIT ?", func(st *sqlite.Stmt) error {
+			l, err := columnLocation(st, 1)
+			out = append(out, deferd.Upload{ID: st.ColumnText(0), Location: l})
+			return err
+		}, n)
+	})
+	return out, err
+}
+
+// Aborted forgets an upload.
+func (s *Store) Aborted(ctx context.Context, uploadID string) error {
+	return s.write(ctx, func(t *tx) error { return t.exec("DELETE FROM upload WHERE id = ?", uploadID) })
+}
+
+// Prune deletes what has been over for long enough.
+func (s *Store) Prune(ctx context.Context, before time.Time, n int) (pruned int, err error) {
+	err = s.write(ctx, func(t *tx) error {
+		pruned = 0
+		rows, err := t.invocations("i.finished IS NOT NULL AND i.finished < ? ORDER BY i.finished LIMIT ?", []any{before, n})
+		if err != nil {
+			return err
+		}
+		for _, r := range rows {
+			for _, table := range []string{"invocation", "body", "upload"} {
+				if err := t.exec("DELETE FROM "+table+" WHERE seq = ?", int64(r.Seq)); err != nil {
+					return err
+				}
+			}
+			d := t.delta(r.endpoint)
+			*d.Of(r.State)--
+			d.Pruned++
+		}
+		pruned = len(rows)
+		return t.pruneRegistry()
+	})
+	return pruned, err
+}
+
+// pruneRegistry deletes removed endpoints without invocations, then removed
+// configurations without endpoints, then removed models without
+// configurations.
+func (t *tx) pruneRegistry() error {
+	const empty = `row IN (SELECT e.row FROM endpoint e WHERE e.removed = 1 AND NOT EXISTS (SELECT 1 FROM invocation i WHERE i.endpoint = e.row))`
+	for _, query := range []string{
+		`DELETE FROM endpoint_config WHERE endpoint IN (SELECT row FROM endpoint WHERE ` + empty + `)`,
+		`DELETE FROM counts WHERE endpoint IN (SELECT row FROM endpoint WHERE ` + empty + `)`,
+		`DELETE FROM endpoint WHERE ` + empty,
+		`DELETE FROM config_model WHERE config IN (SELECT row FROM config WHERE removed = 1
+			AND NOT EXISTS (SELECT 1 FROM endpoint_config x WHERE x.config = config.row))`,
+		`DELETE FROM config WHERE removed = 1 AND NOT EXISTS (SELECT 1 FROM endpoint_config x WHERE x.config = config.row)`,
+		`DELETE FROM model WHERE removed = 1 AND NOT EXISTS (SELECT 1 FROM config_model x WHERE x.model = model.id)`,
+	} {
+		if err := t.exec(query); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,207 @@
+package sqlite
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/deferd/deferd"
+	"zombiezen.com/go/sqlite"
+)
+
+// Leased returns the invocation under a current lease.
+func (s *Store) Leased(ctx context.Context, id deferd.LeaseID) (inv deferd.Invocation, err error) {
+	err = s.read(ctx, func(t *tx) error {
+		r, err := t.leased(id)
+		if err == nil {
+			inv = r.Invocation
+		}
+		return err
+	})
+	return inv, err
+}
+
+// RecordUpload notes an upload under a lease, or returns the one that is.
+func (s *Store) RecordUpload(ctx context.Context, id deferd.LeaseID, u deferd.Upload) (noted deferd.Upload, err error) {
+	err = s.write(ctx, func(t *tx) error {
+		r, err := t.leased(id)
+		if err != nil {
+			return err
+		}
+		noted = deferd.Upload{Location: u.Location}
+		err = t.query("SELECT id FROM upload WHERE seq = ? AND location = ? AND abandoned = 0", func(st *sqlite.Stmt) error {
+			noted.ID = st.ColumnText(0)
+			return nil
+		}, int64(r.Seq), u.Location)
+		if err != nil || noted.ID != "" {
+			return err
+		}
+		noted.ID = u.ID
+		return t.exec("INSERT INTO upload VALUES (?, ?, ?, 0)", u.ID, int64(r.Seq), u.Location)
+	})
+	return noted, err
+}
+
+// Settle decides the outcome under a lease.
+func (s *Store) Settle(ctx context.Context, st deferd.Settlement) error {
+	return s.write(ctx, func(t *tx) error {
+		r, err := t.leased(st.Lease)
+		if errors.Is(err, errLost) {
+			return t.settledBefore(st.Lease)
+		}
+		if err != nil {
+			return err
+		}
+		return t.decide(r, st.Outcome, true)
+	})
+}
+
+// settledBefore is nil if this very lease settled, and errLost otherwise.
+func (t *tx) settledBefore(id deferd.LeaseID) error {
+	lease, seq, ok := parseLease(id)
+	if !ok {
+		return errLost
+	}
+	settled := false
+	err := t.query("SELECT 1 FROM invocation WHERE seq = ? AND lease = ? AND state >= 2", func(*sqlite.Stmt) error {
+		settled = true
+		return nil
+	}, seq, lease)
+	if err == nil && !settled {
+		err = errLost
+	}
+	return err
+}
+
+// decide records decision 1 of a queued or running row. Its lease stays, as
+// the mark of who decided, only where that was the lease's own settle.
+func (t *tx) decide(r *row, o deferd.Outcome, byLease bool) error {
+	lease := r.lease
+	if !byLease {
+		lease = nil
+	}
+	if err := t.stage(r, o); err != nil {
+		return err
+	}
+	t.move(r.endpoint, r.State, deferd.Publishing)
+	t.announcePublishing()
+	return t.exec(`UPDATE invocation SET state = 2, due = NULL, lease = ?, session = NULL, verdict = ?, decision = 1,
+		reason = ?, message = ?, model_status = ?, outcome_type = ?, outcome_size = ?, attempts = ?, deaths = ?, losses = ?, settled = ?
+		WHERE seq = ?`,
+		lease, int(o.State), string(o.Reason), o.Message, o.ModelStatus, o.ContentType, o.Size,
+		r.Attempts, r.ServerDeaths, r.InstanceLosses, t.now, int64(r.Seq))
+}
+
+// stage keeps what is to be published of an outcome, and abandons the row's
+// other uploads.
+func (t *tx) stage(r *row, o deferd.Outcome) error {
+	visible := !r.Object(o.State).IsZero()
+	var upload string
+	if visible && o.Upload != nil {
+		b, err := json.Marshal(o.Upload)
+		if err != nil {
+			return err
+		}
+		upload = string(b)
+		if err := t.exec("DELETE FROM upload WHERE id = ? AND seq = ?", o.Upload.ID, int64(r.Seq)); err != nil {
+			return err
+		}
+	}
+	if err := t.exec("UPDATE upload SET abandoned = 1 WHERE seq = ?", int64(r.Seq)); err != nil {
+		return err
+	}
+	if !visible {
+		return nil
+	}
+	metadata := "{}"
+	if len(o.Metadata) > 0 {
+		b, err := json.Marshal(o.Metadata)
+		if err != nil {
+			return err
+		}
+		metadata = string(b)
+	}
+	body := o.Body
+	if body == nil || upload != "" {
+		body = []byte{}
+	}
+	t.delta(r.endpoint).unpublished += o.Size
+	return t.exec("INSERT OR REPLACE INTO staged VALUES (?, ?, ?, ?)", int64(r.Seq), body, metadata, upload)
+}
+
+// Release ends a lease without an outcome.
+func (s *Store) Release(ctx context.Context, rel deferd.Release) error {
+	return s.write(ctx, func(t *tx) error {
+		r, err := t.leased(rel.Lease)
+		if err != nil {
+			return err
+		}
+		return t.giveBack(r, rel.Reason, rel.Message, rel.After)
+	})
+}
+
+// giveBack ends the lease of a running row: it goes back to the queue or ends,
+// as the domain decides.
+func (t *tx) giveBack(r *row, reason deferd.Reason, message string, after time.Duration) error {
+	o, v := r.Return(reason, message, t.now, r.gone)
+	if v.Counts {
+		r.Attempts++
+	}
+	if reason == deferd.ServerDied {
+		r.ServerDeaths++
+	}
+	if reason.LosesInstance() {
+		r.InstanceLosses++
+	}
+	if o != nil {
+		return t.decide(r, *o, false)
+	}
+	if v.Counts {
+		r.Reason, r.Message = reason, message
+		if message == "" {
+			r.Message = deferd.FailureMessage(reason)
+		}
+	}
+	var due any
+	if wait := max(after, v.Wait); wait > 0 {
+		due = t.now.Add(wait)
+		t.announceDue(t.now.Add(wait))
+	} else {
+		t.announceWork(r.Invocation.Endpoint)
+	}
+	t.announceDue(r.Accepted.Add(r.TTL))
+	t.move(r.endpoint, deferd.Running, deferd.Queued)
+	if err := t.exec("UPDATE upload SET abandoned = 1 WHERE seq = ?", int64(r.Seq)); err != nil {
+		return err
+	}
+	return t.exec(`UPDATE invocation SET state = 0, due = ?, suspect = ?, lease = NULL, session = NULL,
+		attempts = ?, deaths = ?, losses = ?, reason = ?, message = ? WHERE seq = ?`,
+		due, r.InstanceLosses > 0, r.Attempts, r.ServerDeaths, r.InstanceLosses, string(r.Reason), r.Message, int64(r.Seq))
+}
+
+// End decides an outcome without a lease.
+func (s *Store) End(ctx context.Context, id deferd.InvocationID, o deferd.Outcome) (inv deferd.Invocation, err error) {
+	err = s.write(ctx, func(t *tx) error {
+		r, err := t.invocation("i.id = ?", invocationKey(id))
+		if err != nil {
+			return err
+		}
+		if r == nil {
+			return deferd.Errorf(deferd.NotFound, "there is no invocation %s", id)
+		}
+		if r.State > deferd.Running {
+			inv = r.Invocation
+			return deferd.Errorf(deferd.Exists, "invocation %s has already been decided", id)
+		}
+		if err := t.decide(r, o, false); err != nil {
+			return err
+		}
+		r, err = t.invocation("i.id = ?", invocationKey(id))
+		if err == nil {
+			inv = r.Invocation
+		}
+		return err
+	})
+	return inv, err
+}

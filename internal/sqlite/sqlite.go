@@ -1,0 +1,202 @@
+// Package sqlite is the store of one machine: a [deferd.Store] in one SQLite
+// file (WAL, synchronous=FULL).
+//
+// One goroutine writes. Whatever is asked of it while it commits is done in
+// the next transaction together, so that one fsync makes many accepts, claims
+// and settles durable; nothing is answered before the commit that holds it.
+// Readers use connections of their own and see what was committed last.
+//
+// There is one server on a file. Sessions and leases are rows, so that every
+// guard is part of the transaction that it guards, but they end with the
+// process: opening the file returns what an earlier life had leased.
+package sqlite
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/deferd/deferd"
+	"zombiezen.com/go/sqlite"
+	"zombiezen.com/go/sqlite/sqlitex"
+)
+
+var _ deferd.Store = (*Store)(nil)
+
+// A Store is an open store file.
+type Store struct {
+	log     *slog.Logger
+	clock   *clock
+	now     func() time.Time
+	writer  *writer
+	readers *sqlitex.Pool
+	repeats *repeats // the writer goroutine's
+
+	feeds feeds
+}
+
+// Options are what a Store needs beside its file.
+type Options struct {
+	Logger *slog.Logger // nil: discards
+
+	// Now replaces the store's clock. Nil: wall time at start plus what has
+	// passed since, kept over restarts.
+	Now func() time.Time
+}
+
+// readers is how many queries may run at a time beside the writer. Each
+// connection has a page cache of its own, and two cores gain nothing from more.
+const readers = 4
+
+// cacheKiB bounds the page cache of a connection, and so what the backlog
+// costs in memory.
+const cacheKiB = 8 << 10
+
+// Open opens the store file at path, which is made where it is not there. It
+// refuses files of a newer version and files that are not deferd's.
+func Open(path string, o Options) (*Store, error) {
+	conn, err := openConn(path)
+	if err != nil {
+		return nil, fmt.Errorf("open store %s: %w", path, err)
+	}
+	s := &Store{log: o.Logger, now: o.Now, repeats: newRepeats()}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if err := s.prepare(conn); err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("open store %s: %w", path, err)
+	}
+	s.readers, err = sqlitex.NewPool(path, sqlitex.PoolOptions{
+		Flags:       sqlite.OpenReadOnly | sqlite.OpenWAL,
+		PoolSize:    readers,
+		PrepareConn: func(c *sqlite.Conn) error { return pragmas(c, "cache_size = -2048", "query_only = 1") },
+	})
+	if err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("open store %s for reading: %w", path, err)
+	}
+	s.writer = newWriter(conn, s)
+	return s, nil
+}
+
+func openConn(path string) (*sqlite.Conn, error) {
+	conn, err := sqlite.OpenConn(path, sqlite.OpenReadWrite|sqlite.OpenCreate)
+	if err != nil {
+		return nil, err
+	}
+	err = pragmas(conn,
+		"journal_mode = WAL",
+		"synchronous = FULL",
+		fmt.Sprintf("cache_size = -%d", cacheKiB),
+		"journal_size_limit = 67108864",
+		"temp_store = MEMORY",
+	)
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+func pragmas(conn *sqlite.Conn, settings ...string) error {
+	for _, p := range settings {
+		if err := sqlitex.ExecuteTransient(conn, "PRAGMA "+p, nil); err != nil {
+			return fmt.Errorf("set %s: %w", p, err)
+		}
+	}
+	return nil
+}
+
+// prepare migrates the file, starts the clock, returns what an earlier life
+// had leased, and fills the memory of repeats.
+func (s *Store) prepare(conn *sqlite.Conn) error {
+	if err := migrate(conn); err != nil {
+		return err
+	}
+	if s.now == nil {
+		c, err := startClock(conn)
+		if err != nil {
+			return fmt.Errorf("start the clock: %w", err)
+		}
+		s.clock, s.now = c, c.Now
+	}
+	if err := s.recover(conn); err != nil {
+		return fmt.Errorf("return the leases of an earlier life: %w", err)
+	}
+	if err := s.repeats.fill(conn, s.Now()); err != nil {
+		return fmt.Errorf("read the newest retry tokens: %w", err)
+	}
+	return nil
+}
+
+// recover returns everything that was running when the file was last in use.
+func (s *Store) recover(conn *sqlite.Conn) (err error) {
+	end, err := sqlitex.ImmediateTransaction(conn)
+	if err != nil {
+		return err
+	}
+	defer end(&err)
+	t := newTx(conn, s.Now())
+	held, err := t.invocations("i.state = 1", nil)
+	if err != nil {
+		return err
+	}
+	for _, inv := range held {
+		if err := t.giveBack(inv, deferd.ServerDied, "", 0); err != nil {
+			return err
+		}
+	}
+	if err := t.exec("DELETE FROM session"); err != nil {
+		return err
+	}
+	// Uploads of leases that no longer exist, also those whose lease ended in
+	// the crash itself.
+	if err := t.exec("UPDATE upload SET abandoned = 1"); err != nil {
+		return err
+	}
+	return t.flush()
+}
+
+// Now is the store's clock, at the resolution of the file's times.
+func (s *Store) Now() time.Time { return s.now().UTC().Truncate(time.Microsecond) }
+
+// Close waits for what is being written and closes the file.
+func (s *Store) Close() error {
+	s.writer.stop()
+	err := s.readers.Close()
+	if cerr := s.writer.conn.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return fmt.Errorf("close store: %w", err)
+	}
+	return nil
+}
+
+// CommitStats reports how many transactions were committed and how many
+// operations they held.
+func (s *Store) CommitStats() (commits, operations int64) {
+	return s.writer.commits.Load(), s.writer.operations.Load()
+}
+
+// write runs fn in the next transaction and returns once that is durable. An
+// error of fn that is a *deferd.Error is a refusal: fn has written nothing. fn
+// may run more than once and must not keep what an earlier run found.
+func (s *Store) write(ctx context.Context, fn func(*tx) error) error {
+	if err := ctx.Err(); err != nil {
+		return &deferd.Error{Code: deferd.Unavailable, Msg: "the request ended before it was stored", Err: err}
+	}
+	return s.writer.do(fn)
+}
+
+// read runs fn on a reading connection.
+func (s *Store) read(ctx context.Context, fn func(*tx) error) error {
+	conn, err := s.readers.Take(ctx)
+	if err != nil {
+		return &deferd.Error{Code: deferd.Unavailable, Msg: "the store cannot be read now", Err: err}
+	}
+	defer s.readers.Put(conn)
+	return storeError(fn(newTx(conn, s.Now())))
+}

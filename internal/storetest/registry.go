@@ -1,0 +1,154 @@
+package storetest
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/deferd/deferd"
+	"github.com/google/go-cmp/cmp"
+)
+
+var registryTests = map[string]func(*testing.T, *fixture){
+	"what is created is read back whole": func(t *testing.T, x *fixture) {
+		m := deferd.Model{ID: "m1", Account: account, Name: "Model-1", Created: x.Now(), Image: "i:1", RoleARN: "arn",
+			Data: deferd.ModelData{Location: deferd.Location{Bucket: "b", Key: "k"}, Gzip: true}, Env: map[string]string{"A": "b"}, Request: []byte(`{"a":[]}`)}
+		must(t, x.CreateModel(t.Context(), m))
+		got, err := x.Model(t.Context(), account, "Model-1")
+		must(t, err)
+		if diff := cmp.Diff(m, got); diff != "" {
+			t.Errorf("model differs (-want +got):\n%s", diff)
+		}
+		gotC, err := x.Config(t.Context(), account, x.config.Name)
+		must(t, err)
+		if diff := cmp.Diff(x.config, gotC); diff != "" {
+			t.Errorf("configuration differs (-want +got):\n%s", diff)
+		}
+		gotE, err := x.Endpoint(t.Context(), account, "ep")
+		must(t, err)
+		if diff := cmp.Diff(x.endpoint, gotE); diff != "" {
+			t.Errorf("endpoint differs (-want +got):\n%s", diff)
+		}
+	},
+	"names are unique among the living": func(t *testing.T, x *fixture) {
+		again := x.endpoint
+		again.ID, again.Name = "other", "EP"
+		wantCode(t, x.CreateEndpoint(t.Context(), again), deferd.Exists)
+		wantCode(t, x.CreateModel(t.Context(), deferd.Model{ID: "x", Account: account, Name: "m-ep", Created: x.Now()}), deferd.Exists)
+		must(t, x.DeleteModel(t.Context(), account, "m-ep"))
+		wantCode(t, x.DeleteModel(t.Context(), account, "m-ep"), deferd.NotFound)
+		must(t, x.CreateModel(t.Context(), deferd.Model{ID: "x", Account: account, Name: "m-ep", Created: x.Now()}))
+		if _, err := x.ModelByID(t.Context(), "m-ep"); err != nil {
+			t.Errorf("the deleted model cannot be read by ID any more: %v", err)
+		}
+	},
+	"names keep their case": func(t *testing.T, x *fixture) {
+		_, err := x.Endpoint(t.Context(), account, "EP")
+		wantCode(t, err, deferd.NotFound)
+	},
+	"references must exist": func(t *testing.T, x *fixture) {
+		must(t, x.DeleteConfig(t.Context(), account, x.config.Name))
+		e := x.endpoint
+		e.ID, e.Name = "e2", "e2"
+		wantCode(t, x.CreateEndpoint(t.Context(), e), deferd.NotFound)
+		must(t, x.DeleteModel(t.Context(), account, "m-ep"))
+		c := x.config
+		c.ID, c.Name = "c2", "c2"
+		wantCode(t, x.CreateConfig(t.Context(), c), deferd.NotFound)
+	},
+	"a change is stored, a refused one is not": func(t *testing.T, x *fixture) {
+		x.clock.advance(time.Minute)
+		got, err := x.ChangeEndpoint(t.Context(), x.endpoint.ID, func(e *deferd.Endpoint) error {
+			e.Status, e.FailureReason = deferd.EndpointFailed, "why"
+			return nil
+		})
+		must(t, err)
+		if got.Modified != x.Now() {
+			t.Errorf("modified at %v, want %v", got.Modified, x.Now())
+		}
+		_, err = x.ChangeEndpoint(t.Context(), x.endpoint.ID, func(e *deferd.Endpoint) error {
+			e.FailureReason = "other"
+			return deferd.Errorf(deferd.Busy, "no")
+		})
+		wantCode(t, err, deferd.Busy)
+		stored, err := x.EndpointByID(t.Context(), x.endpoint.ID)
+		must(t, err)
+		if diff := cmp.Diff(got, stored); diff != "" {
+			t.Errorf("stored endpoint differs (-want +got):\n%s", diff)
+		}
+	},
+	"a removed endpoint frees its name and keeps its invocations": func(t *testing.T, x *fixture) {
+		inv := x.accept(t, 1)[0]
+		_, err := x.ChangeEndpoint(t.Context(), x.endpoint.ID, func(e *deferd.Endpoint) error { e.Status = deferd.EndpointDeleting; return nil })
+		must(t, err)
+		wantCode(t, x.RemoveEndpoint(t.Context(), x.endpoint.ID), deferd.Busy)
+		_, err = x.Sweep(t.Context(), 10)
+		must(t, err)
+		must(t, x.RemoveEndpoint(t.Context(), x.endpoint.ID))
+		must(t, x.RemoveEndpoint(t.Context(), x.endpoint.ID))
+		_, err = x.Endpoint(t.Context(), account, "ep")
+		wantCode(t, err, deferd.NotFound)
+		x.wantState(t, inv.ID, deferd.Publishing, deferd.EndpointDeleted)
+		e := x.endpoint
+		e.ID = "again"
+		must(t, x.CreateEndpoint(t.Context(), e))
+		live, err := x.LiveEndpoints(t.Context())
+		must(t, err)
+		if diff := cmp.Diff([]deferd.EndpointID{"again"}, live); diff != "" {
+			t.Errorf("live endpoints differ (-want +got):\n%s", diff)
+		}
+	},
+	"lists are filtered, sorted and paged": func(t *testing.T, x *fixture) {
+		for i := range 5 {
+			x.clock.advance(time.Second)
+			must(t, x.CreateModel(t.Context(), deferd.Model{ID: deferd.ModelID(fmt.Sprint("id", i)), Account: account, Name: deferd.ModelName(fmt.Sprint("List-", 4-i)), Created: x.Now()}))
+		}
+		walk := func(q deferd.ListQuery) (names []string) {
+			q.Account = account
+			for {
+				p, err := x.Models(t.Context(), q)
+				must(t, err)
+				if len(p.Items) > q.Max {
+					t.Fatalf("a page has %d items, want at most %d", len(p.Items), q.Max)
+				}
+				for _, m := range p.Items {
+					names = append(names, string(m.Name))
+				}
+				if p.Token == "" {
+					return names
+				}
+				q.Token = p.Token
+			}
+		}
+		for _, c := range []struct {
+			name string
+			q    deferd.ListQuery
+			want []string
+		}{
+			{"newest first", deferd.ListQuery{Max: 2, NameContains: "list"}, []string{"List-0", "List-1", "List-2", "List-3", "List-4"}},
+			{"oldest first", deferd.ListQuery{Max: 2, NameContains: "list", Ascending: true}, []string{"List-4", "List-3", "List-2", "List-1", "List-0"}},
+			{"by name descending", deferd.ListQuery{Max: 3, SortBy: deferd.ByName}, []string{"m-ep", "List-4", "List-3", "List-2", "List-1", "List-0"}},
+			{"created before", deferd.ListQuery{Max: 9, CreatedBefore: x.Now().Add(-3 * time.Second)}, []string{"List-4", "m-ep"}},
+			{"created after", deferd.ListQuery{Max: 9, CreatedAfter: x.Now().Add(-time.Second)}, []string{"List-0"}},
+		} {
+			if diff := cmp.Diff(c.want, walk(c.q)); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", c.name, diff)
+			}
+		}
+		_, err := x.Models(t.Context(), deferd.ListQuery{Account: account, Max: 1, Token: "rubbish"})
+		wantCode(t, err, deferd.Invalid)
+	},
+	"access keys": func(t *testing.T, x *fixture) {
+		k := deferd.AccessKey{ID: "AKIA1", Account: account, ARN: "arn", Sealed: []byte{1, 2}, Token: "t", Service: "s3", Created: x.Now()}
+		must(t, x.PutKey(t.Context(), k))
+		got, err := x.Key(t.Context(), "AKIA1")
+		must(t, err)
+		if diff := cmp.Diff(k, got); diff != "" {
+			t.Errorf("key differs (-want +got):\n%s", diff)
+		}
+		must(t, x.DeleteKey(t.Context(), "AKIA1"))
+		must(t, x.DeleteKey(t.Context(), "AKIA1"))
+		_, err = x.Key(t.Context(), "AKIA1")
+		wantCode(t, err, deferd.NotFound)
+	},
+}
