@@ -109,7 +109,7 @@ type Invocation struct {
 	OutcomeSize    int64
 	Variant        VariantName // of the last claim
 	Instance       InstanceID  // of the last claim
-	Attempts       int         // that counted
+	Attempts       int         // that counted, the one that settled included
 	ServerDeaths   int
 	InstanceLosses int // attempts lost together with their instance
 

@@ -192,10 +192,11 @@ type Queue interface {
 
 	// OnWork registers f to be called, after the transaction that caused it,
 	// when an endpoint has work that it may not have had before. It may be
-	// called for nothing, concurrently, and must not block. OnPublishing and
-	// OnDue do the same for Publishing and Sweep.
+	// called for nothing, concurrently, and must not block. OnPublishing does
+	// the same for a decision that waits to be published, OnDue for something
+	// that is due before the time that Sweep returned last.
 	OnWork(f func(EndpointID))
-	OnPublishing(f func())
+	OnPublishing(f func(Sequence))
 	OnDue(f func())
 }
 
@@ -223,4 +224,5 @@ type Keys interface {
 	PutKey(ctx context.Context, k AccessKey) error
 	Key(ctx context.Context, id string) (AccessKey, error)
 	DeleteKey(ctx context.Context, id string) error
+	AccessKeys(ctx context.Context, a AccountID) ([]AccessKey, error) // in the order of their IDs
 }

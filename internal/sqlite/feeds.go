@@ -10,14 +10,14 @@ import (
 // feeds are who wants to know when there is something to do.
 type feeds struct {
 	work       atomic.Pointer[func(deferd.EndpointID)]
-	publishing atomic.Pointer[func()]
+	publishing atomic.Pointer[func(deferd.Sequence)]
 	due        atomic.Pointer[func()]
 	nextDue    atomic.Int64 // what the last Sweep returned, in microseconds; 0: nothing
 }
 
-func (s *Store) OnWork(f func(deferd.EndpointID)) { s.feeds.work.Store(&f) }
-func (s *Store) OnPublishing(f func())            { s.feeds.publishing.Store(&f) }
-func (s *Store) OnDue(f func())                   { s.feeds.due.Store(&f) }
+func (s *Store) OnWork(f func(deferd.EndpointID))     { s.feeds.work.Store(&f) }
+func (s *Store) OnPublishing(f func(deferd.Sequence)) { s.feeds.publishing.Store(&f) }
+func (s *Store) OnDue(f func())                       { s.feeds.due.Store(&f) }
 
 // announceWork tells, once the group is durable, that an endpoint has work.
 func (t *tx) announceWork(e deferd.EndpointID) {
@@ -31,12 +31,12 @@ func (t *tx) announceWork(e deferd.EndpointID) {
 }
 
 // announcePublishing does the same for a decided outcome.
-func (t *tx) announcePublishing() {
+func (t *tx) announcePublishing(seq deferd.Sequence) {
 	if t.store == nil {
 		return
 	}
 	if f := t.store.feeds.publishing.Load(); f != nil {
-		t.after = append(t.after, *f)
+		t.after = append(t.after, func() { (*f)(seq) })
 	}
 }
 

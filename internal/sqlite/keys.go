@@ -16,20 +16,33 @@ func (s *Store) PutKey(ctx context.Context, k deferd.AccessKey) error {
 }
 
 // Key reads an access key.
-func (s *Store) Key(ctx context.Context, id string) (k deferd.AccessKey, err error) {
-	err = s.read(ctx, func(t *tx) error {
-		return t.query("SELECT id, account, arn, sealed, token, service, created FROM access_key WHERE id = ?", func(st *sqlite.Stmt) error {
-			k = deferd.AccessKey{
-				ID: st.ColumnText(0), Account: deferd.AccountID(st.ColumnText(1)), ARN: st.ColumnText(2),
-				Sealed: columnBytes(st, 3), Token: st.ColumnText(4), Service: st.ColumnText(5), Created: columnTime(st, 6),
-			}
-			return nil
-		}, id)
-	})
-	if err == nil && k.ID == "" {
+func (s *Store) Key(ctx context.Context, id string) (deferd.AccessKey, error) {
+	keys, err := s.keys(ctx, "id = ?", id)
+	if err == nil && len(keys) == 0 {
 		err = deferd.Errorf(deferd.NotFound, "there is no such access key")
 	}
-	return k, err
+	if err != nil {
+		return deferd.AccessKey{}, err
+	}
+	return keys[0], nil
+}
+
+// AccessKeys reads all access keys of an account.
+func (s *Store) AccessKeys(ctx context.Context, a deferd.AccountID) ([]deferd.AccessKey, error) {
+	return s.keys(ctx, "account = ? ORDER BY id", string(a))
+}
+
+func (s *Store) keys(ctx context.Context, where string, arg any) (keys []deferd.AccessKey, err error) {
+	err = s.read(ctx, func(t *tx) error {
+		return t.query("SELECT id, account, arn, sealed, token, service, created FROM access_key WHERE "+where, func(st *sqlite.Stmt) error {
+			keys = append(keys, deferd.AccessKey{
+				ID: st.ColumnText(0), Account: deferd.AccountID(st.ColumnText(1)), ARN: st.ColumnText(2),
+				Sealed: columnBytes(st, 3), Token: st.ColumnText(4), Service: st.ColumnText(5), Created: columnTime(st, 6),
+			})
+			return nil
+		}, arg)
+	})
+	return keys, err
 }
 
 // DeleteKey deletes an access key. One that is not there is no error.

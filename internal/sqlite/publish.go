@@ -104,7 +104,7 @@ func (s *Store) Redecide(ctx context.Context, id deferd.InvocationID, o deferd.O
 		if err := t.stage(r, o); err != nil {
 			return err
 		}
-		t.announcePublishing()
+		t.announcePublishing(r.Seq)
 		return t.exec(`UPDATE invocation SET verdict = ?, decision = 2, reason = ?, message = ?,
 			outcome_type = ?, outcome_size = ? WHERE seq = ?`,
 			int(o.State), string(o.Reason), o.Message, o.ContentType, o.Size, int64(r.Seq))

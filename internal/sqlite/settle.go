@@ -53,6 +53,7 @@ func (s *Store) Settle(ctx context.Context, st deferd.Settlement) error {
 		if err != nil {
 			return err
 		}
+		r.Attempts++
 		return t.decide(r, st.Outcome, true)
 	})
 }
@@ -85,7 +86,7 @@ func (t *tx) decide(r *row, o deferd.Outcome, byLease bool) error {
 		return err
 	}
 	t.move(r.endpoint, r.State, deferd.Publishing)
-	t.announcePublishing()
+	t.announcePublishing(r.Seq)
 	return t.exec(`UPDATE invocation SET state = 2, due = NULL, lease = ?, session = NULL, verdict = ?, decision = 1,
 		reason = ?, message = ?, model_status = ?, outcome_type = ?, outcome_size = ?, attempts = ?, deaths = ?, losses = ?, settled = ?
 		WHERE seq = ?`,

@@ -146,6 +146,12 @@ var registryTests = map[string]func(*testing.T, *fixture){
 		if diff := cmp.Diff(k, got); diff != "" {
 			t.Errorf("key differs (-want +got):\n%s", diff)
 		}
+		must(t, x.PutKey(t.Context(), deferd.AccessKey{ID: "AKIA0", Account: account, Created: x.Now(), Sealed: []byte{3}}))
+		all, err := x.AccessKeys(t.Context(), account)
+		must(t, err)
+		if len(all) != 2 || all[0].ID != "AKIA0" || all[1].ID != "AKIA1" {
+			t.Errorf("access keys are %v, want AKIA0 and AKIA1", all)
+		}
 		must(t, x.DeleteKey(t.Context(), "AKIA1"))
 		must(t, x.DeleteKey(t.Context(), "AKIA1"))
 		_, err = x.Key(t.Context(), "AKIA1")

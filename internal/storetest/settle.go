@@ -199,12 +199,13 @@ var settleTests = map[string]func(*testing.T, *fixture){
 		}
 	},
 	"a decision tells that there is something to publish": func(t *testing.T, x *fixture) {
-		told := make(chan struct{}, 10)
-		x.OnPublishing(func() { told <- struct{}{} })
+		told := make(chan deferd.Sequence, 10)
+		x.OnPublishing(func(seq deferd.Sequence) { told <- seq })
 		l := x.running(t)
 		must(t, x.Settle(t.Context(), deferd.Settlement{Lease: l.ID, Outcome: success("x")}))
-		<-told
-		x.publication(t)
+		if got, want := <-told, x.publication(t).Invocation.Seq; got != want {
+			t.Errorf("told of %d, want %d", got, want)
+		}
 	},
 	"the inline body goes with a success and stays with a failure": func(t *testing.T, x *fixture) {
 		s := x.session(t, "i", 1)

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"time"
+
+	"github.com/deferd/deferd"
+	"github.com/deferd/deferd/internal/telemetry"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+)
+
+// metrics is everything that /metrics shows.
+func (srv *server) metrics() *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		telemetry.NewCollector(srv.metricSource()),
+	)
+	return r
+}
+
+func (srv *server) metricSource() telemetry.Source {
+	d := srv.dispatch
+	return telemetry.Source{
+		Endpoints: srv.scheduler.Endpoints,
+		Endpoint:  srv.store.EndpointByID,
+		Counts:    srv.store.Counts,
+		Oldest:    srv.store.OldestQueued,
+		Now:       srv.store.Now,
+		Instances: func(id deferd.EndpointID) (ready, starting, busy int) {
+			for _, n := range srv.scheduler.Instances(id) {
+				ready, starting, busy = ready+n.Ready, starting+n.Starting, busy+n.Busy
+			}
+			return ready, starting, busy
+		},
+		Gauges: map[string]func() float64{
+			"deferd_claims_waiting":             func() float64 { return float64(d.Stats().ClaimsWaiting) },
+			"deferd_outcomes_to_publish":        func() float64 { return float64(d.Stats().ToPublish) },
+			"deferd_store_clock_offset_seconds": func() float64 { return srv.store.Now().Sub(time.Now()).Seconds() },
+		},
+		Counters: map[string]func() float64{
+			"deferd_outcomes_published_total": func() float64 { return float64(d.Stats().Published) },
+			"deferd_publish_retries_total":    func() float64 { return float64(d.Stats().PublishRetries) },
+			"deferd_settles_refused_total":    func() float64 { return float64(d.Stats().SettlesRefused) },
+			"deferd_store_commits_total":      func() float64 { n, _ := srv.store.CommitStats(); return float64(n) },
+			"deferd_store_operations_total":   func() float64 { _, n := srv.store.CommitStats(); return float64(n) },
+		},
+	}
+}

@@ -1,0 +1,153 @@
+package awsapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/deferd/deferd"
+	"github.com/deferd/deferd/internal/awsmodel"
+)
+
+// An operation reads its request, checks it, asks whether the caller may, and
+// returns the document that answers it; nil for none.
+type operation func(c *call, name string) (any, error)
+
+// controlPlane returns the operations of the control plane, each with the
+// resource that it is about.
+func (s *Server) controlPlane() map[string]operation {
+	return map[string]operation{
+		"CreateModel":   control(func(c *call, in *awsmodel.CreateModelInput) string { return model.arn(c, in.ModelName) }, s.createModel),
+		"DescribeModel": control(func(c *call, in *awsmodel.DescribeModelInput) string { return model.arn(c, in.ModelName) }, s.describeModel),
+		"DeleteModel":   control(func(c *call, in *awsmodel.DeleteModelInput) string { return model.arn(c, in.ModelName) }, s.deleteModel),
+		"ListModels":    control(anything[*awsmodel.ListModelsInput], s.listModels),
+
+		"CreateEndpointConfig": control(func(c *call, in *awsmodel.CreateEndpointConfigInput) string {
+			return endpointConfig.arn(c, in.EndpointConfigName)
+		}, s.createEndpointConfig),
+		"DescribeEndpointConfig": control(func(c *call, in *awsmodel.DescribeEndpointConfigInput) string {
+			return endpointConfig.arn(c, in.EndpointConfigName)
+		}, s.describeEndpointConfig),
+		"DeleteEndpointConfig": control(func(c *call, in *awsmodel.DeleteEndpointConfigInput) string {
+			return endpointConfig.arn(c, in.EndpointConfigName)
+		}, s.deleteEndpointConfig),
+		"ListEndpointConfigs": control(anything[*awsmodel.ListEndpointConfigsInput], s.listEndpointConfigs),
+
+		"CreateEndpoint":   control(func(c *call, in *awsmodel.CreateEndpointInput) string { return endpoint.arn(c, in.EndpointName) }, s.createEndpoint),
+		"DescribeEndpoint": control(func(c *call, in *awsmodel.DescribeEndpointInput) string { return endpoint.arn(c, in.EndpointName) }, s.describeEndpoint),
+		"DeleteEndpoint":   control(func(c *call, in *awsmodel.DeleteEndpointInput) string { return endpoint.arn(c, in.EndpointName) }, s.deleteEndpoint),
+		"ListEndpoints":    control(anything[*awsmodel.ListEndpointsInput], s.listEndpoints),
+		"UpdateEndpoint":   control(func(c *call, in *awsmodel.UpdateEndpointInput) string { return endpoint.arn(c, in.EndpointName) }, notYet),
+		"UpdateEndpointWeightsAndCapacities": control(func(c *call, in *awsmodel.UpdateEndpointWeightsAndCapacitiesInput) string {
+			return endpoint.arn(c, in.EndpointName)
+		}, notYet),
+
+		"AddTags":    control(func(c *call, in *awsmodel.AddTagsInput) string { return *in.ResourceArn }, notYet),
+		"ListTags":   control(func(c *call, in *awsmodel.ListTagsInput) string { return *in.ResourceArn }, s.listTags),
+		"DeleteTags": control(func(c *call, in *awsmodel.DeleteTagsInput) string { return *in.ResourceArn }, notYet),
+	}
+}
+
+// control makes an operation of a handler whose request is an I.
+func control[I any, P interface {
+	*I
+	awsmodel.Input
+}](resource func(*call, P) string, handle func(*call, P) (any, error)) operation {
+	return func(c *call, name string) (any, error) {
+		in := P(new(I))
+		if err := awsmodel.Decode(c.body, in); err != nil {
+			return nil, err
+		}
+		if err := in.Validate(c.server.Limits); err != nil {
+			return nil, err
+		}
+		if err := c.authorize("sagemaker:"+name, resource(c, in)); err != nil {
+			return nil, err
+		}
+		return handle(c, in)
+	}
+}
+
+// anything is the resource of an operation that names none.
+func anything[P any](*call, P) string { return "*" }
+
+// notYet refuses an operation that is known but not served.
+func notYet[P any](c *call, _ P) (any, error) {
+	_, name, _ := strings.Cut(c.r.Header.Get("X-Amz-Target"), ".")
+	return nil, deferd.Errorf(deferd.Invalid, "%s is not supported yet.", name)
+}
+
+// target runs the operation that X-Amz-Target names.
+func (s *Server) target(c *call) error {
+	name, ok := strings.CutPrefix(c.r.Header.Get("X-Amz-Target"), "SageMaker.")
+	op := s.control[name]
+	if !ok || op == nil || c.r.Method != http.MethodPost {
+		return unknownOperation(fmt.Sprintf("There is no operation %q.", c.r.Header.Get("X-Amz-Target")))
+	}
+	document, err := op(c, name)
+	if err != nil {
+		return err
+	}
+	return c.respondJSON(http.StatusOK, document)
+}
+
+// A kind of thing, as ARNs and messages call it.
+type kind struct{ inARN, noun string }
+
+var (
+	model          = kind{"model", "model"}
+	endpointConfig = kind{"endpoint-config", "endpoint configuration"}
+	endpoint       = kind{"endpoint", "endpoint"}
+)
+
+// arn is the ARN of a thing of this kind, whose name was checked.
+func (k kind) arn(c *call, name *string) string { return c.arn(k.inARN, *name) }
+
+// explain words an error of the store about the thing of that name as AWS does.
+func (k kind) explain(c *call, name string, err error) error {
+	switch deferd.CodeOf(err) {
+	case deferd.NotFound:
+		return deferd.Errorf(deferd.NotFound, "Could not find %s %q.", k.noun, c.arn(k.inARN, name))
+	case deferd.Exists:
+		return deferd.Errorf(deferd.Exists, "Cannot create already existing %s %q.", k.noun, c.arn(k.inARN, name))
+	}
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", k.noun, name, err)
+	}
+	return nil
+}
+
+// document is a request as it is kept, without the structures that are empty.
+func document(in any) (json.RawMessage, error) {
+	text, err := marshal(in)
+	if err != nil {
+		return nil, err
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	var tree map[string]any
+	if err := d.Decode(&tree); err != nil {
+		return nil, err
+	}
+	prune(tree)
+	return marshal(tree)
+}
+
+// prune removes empty structures from everything below tree.
+func prune(tree any) {
+	switch tree := tree.(type) {
+	case map[string]any:
+		for name, v := range tree {
+			prune(v)
+			if m, ok := v.(map[string]any); ok && len(m) == 0 {
+				delete(tree, name)
+			}
+		}
+	case []any:
+		for _, v := range tree {
+			prune(v)
+		}
+	}
+}

@@ -1,0 +1,205 @@
+package awsapi
+
+import (
+	"fmt"
+
+	"github.com/google/uuid"
+
+	"github.com/deferd/deferd"
+	"github.com/deferd/deferd/internal/awsmodel"
+)
+
+func (s *Server) createEndpoint(c *call, in *awsmodel.CreateEndpointInput) (any, error) {
+	config, err := s.Store.Config(c.ctx(), c.principal.Account, deferd.ConfigName(*in.EndpointConfigName))
+	if err != nil {
+		return nil, endpointConfig.explain(c, *in.EndpointConfigName, err)
+	}
+	if err := servable(c, config); err != nil {
+		return nil, err
+	}
+	request, err := document(in)
+	if err != nil {
+		return nil, err
+	}
+	now := s.Store.Now()
+	e := deferd.Endpoint{
+		ID:       deferd.EndpointID(uuid.NewString()),
+		Account:  c.principal.Account,
+		Name:     deferd.EndpointName(*in.EndpointName),
+		ConfigID: config.ID,
+		Created:  now,
+		Modified: now,
+		Status:   deferd.EndpointCreating,
+		Request:  request,
+	}
+	for _, v := range config.Variants {
+		e.Variants = append(e.Variants, deferd.EndpointVariant{Name: v.Name, Desired: v.InitialCount, Weight: v.InitialWeight})
+	}
+	err = s.Store.CreateEndpoint(c.ctx(), e)
+	if deferd.CodeOf(err) == deferd.NotFound { // deleted meanwhile
+		return nil, endpointConfig.explain(c, *in.EndpointConfigName, err)
+	}
+	if err != nil {
+		return nil, endpoint.explain(c, *in.EndpointName, err)
+	}
+	s.Changed(e.ID)
+	arn := endpoint.arn(c, in.EndpointName)
+	return awsmodel.CreateEndpointOutput{EndpointArn: &arn}, nil
+}
+
+// servable refuses configurations that are kept but that no endpoint here can
+// serve, each with its own sentence.
+func servable(c *call, config deferd.Config) error {
+	var in awsmodel.CreateEndpointConfigInput
+	if err := awsmodel.Decode(config.Request, &in); err != nil {
+		return err
+	}
+	lacks := ""
+	switch {
+	case anyVariant(in, func(v awsmodel.ProductionVariant) bool { return v.ServerlessConfig != nil }):
+		lacks = "has a variant with a ServerlessConfig; serverless endpoints are not served here."
+	case config.Async == nil:
+		lacks = "has no AsyncInferenceConfig; only asynchronous endpoints are served here."
+	case len(in.ShadowProductionVariants) > 0:
+		lacks = "has ShadowProductionVariants, which are not supported here."
+	case anyVariant(in, func(v awsmodel.ProductionVariant) bool { return len(v.InstancePools) > 0 }):
+		lacks = "has a variant with InstancePools, which are not supported here."
+	case in.ExplainerConfig != nil:
+		lacks = "has an ExplainerConfig, which is not supported here."
+	case in.DataCaptureConfig != nil && value(in.DataCaptureConfig.EnableCapture):
+		lacks = "captures data, which is not supported here."
+	case value(in.EnableNetworkIsolation):
+		lacks = "has EnableNetworkIsolation, which is not supported here: containers have a network."
+	default:
+		return nil
+	}
+	return deferd.Errorf(deferd.Invalid, "Endpoint configuration %q %s", c.arn(endpointConfig.inARN, string(config.Name)), lacks)
+}
+
+func anyVariant(in awsmodel.CreateEndpointConfigInput, is func(awsmodel.ProductionVariant) bool) bool {
+	for _, v := range in.ProductionVariants {
+		if is(v) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Server) describeEndpoint(c *call, in *awsmodel.DescribeEndpointInput) (any, error) {
+	e, err := s.Store.Endpoint(c.ctx(), c.principal.Account, deferd.EndpointName(*in.EndpointName))
+	if err != nil {
+		return nil, endpoint.explain(c, *in.EndpointName, err)
+	}
+	config, err := s.configs.get(c.ctx(), e.ConfigID)
+	if err != nil {
+		return nil, fmt.Errorf("find configuration of endpoint %s: %w", e.Name, err)
+	}
+	var created awsmodel.CreateEndpointInput
+	if err := awsmodel.Decode(e.Request, &created); err != nil {
+		return nil, err
+	}
+	var configured awsmodel.CreateEndpointConfigInput
+	if err := awsmodel.Decode(config.Request, &configured); err != nil {
+		return nil, err
+	}
+	out := awsmodel.DescribeEndpointOutput{
+		EndpointName:         new(string(e.Name)),
+		EndpointArn:          new(endpoint.arn(c, in.EndpointName)),
+		EndpointConfigName:   new(string(config.Name)),
+		EndpointStatus:       new(string(e.Status)),
+		CreationTime:         awsmodel.Time(e.Created),
+		LastModifiedTime:     awsmodel.Time(e.Modified),
+		LastDeploymentConfig: created.DeploymentConfig,
+		AsyncInferenceConfig: configured.AsyncInferenceConfig,
+		MetricsConfig:        configured.MetricsConfig,
+	}
+	if e.FailureReason != "" {
+		out.FailureReason = new(truncate(e.FailureReason, maxFailureReason))
+	}
+	running := s.Status(e.ID)
+	for _, v := range e.Variants {
+		out.ProductionVariants = append(out.ProductionVariants, summary(v, running[v.Name]))
+	}
+	return out, nil
+}
+
+// maxFailureReason is the length that AWS's model gives FailureReason.
+const maxFailureReason = 1024
+
+func truncate(s string, n int) string {
+	if runes := []rune(s); len(runes) > n {
+		return string(runes[:n])
+	}
+	return s
+}
+
+func summary(v deferd.EndpointVariant, running VariantStatus) awsmodel.ProductionVariantSummary {
+	sum := awsmodel.ProductionVariantSummary{
+		VariantName:          new(string(v.Name)),
+		CurrentWeight:        new(float32(v.Weight)),
+		DesiredWeight:        new(float32(v.Weight)),
+		CurrentInstanceCount: new(int32(running.Instances)),
+		DesiredInstanceCount: new(int32(v.Desired)),
+	}
+	for _, image := range running.Images {
+		d := awsmodel.DeployedImage{SpecifiedImage: &image.Specified, ResolutionTime: awsmodel.Time(image.Time)}
+		if image.Resolved != "" {
+			d.ResolvedImage = &image.Resolved
+		}
+		sum.DeployedImages = append(sum.DeployedImages, d)
+	}
+	return sum
+}
+
+// deleteEndpoint begins to delete an endpoint. Unlike SageMaker's, one that is
+// still being created may be deleted: a container that never becomes healthy
+// need not be waited for.
+func (s *Server) deleteEndpoint(c *call, in *awsmodel.DeleteEndpointInput) (any, error) {
+	e, err := s.Store.Endpoint(c.ctx(), c.principal.Account, deferd.EndpointName(*in.EndpointName))
+	if err != nil {
+		return nil, endpoint.explain(c, *in.EndpointName, err)
+	}
+	_, err = s.Store.ChangeEndpoint(c.ctx(), e.ID, func(e *deferd.Endpoint) error {
+		if e.Status == deferd.EndpointUpdating || e.Status == deferd.EndpointDeleting {
+			return deferd.Errorf(deferd.Busy, "Cannot update in-progress endpoint %q.", endpoint.arn(c, in.EndpointName))
+		}
+		e.Status = deferd.EndpointDeleting
+		return nil
+	})
+	if err != nil {
+		return nil, endpoint.explain(c, *in.EndpointName, err)
+	}
+	s.Changed(e.ID)
+	return nil, nil
+}
+
+func (s *Server) listEndpoints(c *call, in *awsmodel.ListEndpointsInput) (any, error) {
+	page, err := s.Store.Endpoints(c.ctx(), deferd.ListQuery{
+		Account:        c.principal.Account,
+		NameContains:   value(in.NameContains),
+		CreatedBefore:  value(in.CreationTimeBefore).Time,
+		CreatedAfter:   value(in.CreationTimeAfter).Time,
+		ModifiedBefore: value(in.LastModifiedTimeBefore).Time,
+		ModifiedAfter:  value(in.LastModifiedTimeAfter).Time,
+		Status:         deferd.EndpointStatus(value(in.StatusEquals)),
+		SortBy:         order(in.SortBy),
+		Ascending:      value(in.SortOrder) == "Ascending",
+		Max:            maxResults(in.MaxResults),
+		Token:          value(in.NextToken),
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := awsmodel.ListEndpointsOutput{Endpoints: []awsmodel.EndpointSummary{}, NextToken: nextToken(page.Token)}
+	for _, e := range page.Items {
+		name := string(e.Name)
+		out.Endpoints = append(out.Endpoints, awsmodel.EndpointSummary{
+			EndpointName:     &name,
+			EndpointArn:      new(endpoint.arn(c, &name)),
+			CreationTime:     awsmodel.Time(e.Created),
+			LastModifiedTime: awsmodel.Time(e.Modified),
+			EndpointStatus:   new(string(e.Status)),
+		})
+	}
+	return out, nil
+}

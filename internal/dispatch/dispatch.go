@@ -1,0 +1,327 @@
+// Package dispatch stands between agents and the store, on every server: it
+// implements [deferd.Work] over a [deferd.Store] and a [deferd.ObjectStore].
+//
+// The store never waits; dispatch does. A claim that finds nothing waits here
+// and is woken by the accept that brings work. What agents settle is published
+// here: the store decides, the object store follows, and nobody but a server
+// ever writes a key that a client can see.
+package dispatch
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/deferd/deferd"
+)
+
+var _ deferd.Work = (*Dispatch)(nil)
+
+// Config is what a Dispatch works with.
+type Config struct {
+	Store   deferd.Store
+	Objects deferd.ObjectStore
+	Logger  *slog.Logger
+
+	// Publishers is how many outcomes are published at a time. More hide the
+	// latency of a distant object store and share the fsyncs of the embedded
+	// one; each holds at most MaxStaged bytes. Default 32.
+	Publishers int
+}
+
+// A Dispatch serves the agents of one server.
+type Dispatch struct {
+	store   deferd.Store
+	objects deferd.ObjectStore
+	log     *slog.Logger
+
+	waiting   waiting
+	publisher *publisher
+	refused   atomic.Int64 // settles that came too late
+
+	mu     sync.Mutex
+	orders map[deferd.InstanceID]deferd.Order
+	speaks map[deferd.SessionID]deferd.Session // sessions opened here
+}
+
+// New makes a Dispatch and registers it for the store's work.
+func New(c Config) *Dispatch {
+	if c.Publishers == 0 {
+		c.Publishers = 32
+	}
+	d := &Dispatch{
+		store: c.Store, objects: c.Objects, log: c.Logger,
+		waiting: waiting{claims: map[deferd.EndpointID][]chan struct{}{}},
+		orders:  map[deferd.InstanceID]deferd.Order{},
+		speaks:  map[deferd.SessionID]deferd.Session{},
+	}
+	d.publisher = newPublisher(c)
+	c.Store.OnWork(d.waiting.wake)
+	c.Store.OnPublishing(d.publisher.add)
+	return d
+}
+
+// Run publishes outcomes and aborts abandoned uploads until ctx ends. What is
+// still to be published then is published by the next server that runs.
+func (d *Dispatch) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	wg.Go(func() { d.publisher.run(ctx) })
+	wg.Go(func() { d.sweepUploads(ctx) })
+	wg.Wait()
+	return nil
+}
+
+// Published is closed once everything that an earlier life of the server had
+// decided has been published, or has at least been tried once.
+func (d *Dispatch) Published() <-chan struct{} { return d.publisher.caughtUp }
+
+// Stats are what an operator wants to know of a Dispatch.
+type Stats struct {
+	ClaimsWaiting  int
+	ToPublish      int   // outcomes queued or on their way
+	Published      int64 // outcomes made visible
+	PublishRetries int64
+	SettlesRefused int64 // of agents whose lease was not current any more
+}
+
+// Stats reads the counters.
+func (d *Dispatch) Stats() Stats {
+	return Stats{
+		ClaimsWaiting:  d.waiting.count(),
+		ToPublish:      d.publisher.pending(),
+		Published:      d.publisher.published.Load(),
+		PublishRetries: d.publisher.retries.Load(),
+		SettlesRefused: d.refused.Load(),
+	}
+}
+
+// Order tells the instance's agent, with its next extend, what it is to do. A
+// draining or stopping instance is handed no more work from now on.
+func (d *Dispatch) Order(i deferd.InstanceID, o deferd.Order) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if o == deferd.OrderServe {
+		delete(d.orders, i)
+		return
+	}
+	d.orders[i] = o
+}
+
+// Open begins a session.
+func (d *Dispatch) Open(ctx context.Context, s deferd.Session) (deferd.SessionID, error) {
+	id, err := d.store.OpenSession(ctx, s)
+	if err != nil {
+		return "", err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.speaks[id] = s
+	return id, nil
+}
+
+// Close ends a session in order.
+func (d *Dispatch) Close(ctx context.Context, id deferd.SessionID) error {
+	if err := d.store.CloseSession(ctx, id, deferd.InstanceEnded); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if s, ok := d.speaks[id]; ok {
+		delete(d.orders, s.Instance)
+	}
+	delete(d.speaks, id)
+	return nil
+}
+
+// session returns a session opened here and the order for its instance.
+func (d *Dispatch) session(id deferd.SessionID) (deferd.Session, deferd.Order, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s, ok := d.speaks[id]
+	return s, d.orders[s.Instance], ok
+}
+
+var errNoSession = &deferd.Error{Code: deferd.Lost, Msg: "the session is not current"}
+
+// Claim waits for work and hands it out.
+func (d *Dispatch) Claim(ctx context.Context, c deferd.ClaimRequest) (deferd.Claim, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.Wait)
+	defer cancel()
+	for {
+		s, order, ok := d.session(c.Session)
+		if !ok {
+			return deferd.Claim{}, errNoSession
+		}
+		if order != deferd.OrderServe {
+			return deferd.Claim{Number: c.Confirmed}, nil
+		}
+		// Queued up before the look, so that no work can come in between.
+		woken := d.waiting.add(s.Endpoint)
+		claim, err := d.store.Claim(context.WithoutCancel(ctx), c.Session, c.Confirmed, c.Free)
+		if err != nil || len(claim.Leases) > 0 {
+			d.waiting.leave(s.Endpoint, woken)
+			if len(claim.Leases) > 0 {
+				d.waiting.wake(s.Endpoint) // there may be more than this one took
+			}
+			return claim, err
+		}
+		select {
+		case <-woken:
+		case <-ctx.Done():
+			if d.waiting.leave(s.Endpoint, woken) {
+				d.waiting.wake(s.Endpoint) // it was this one's turn: pass it on
+			}
+			return claim, nil
+		}
+	}
+}
+
+// Extend keeps a session alive.
+func (d *Dispatch) Extend(ctx context.Context, e deferd.ExtendRequest) (deferd.Extension, error) {
+	_, order, ok := d.session(e.Session)
+	if !ok {
+		return deferd.Extension{Lost: e.Held, Order: deferd.OrderOpen}, nil
+	}
+	lost, err := d.store.Extend(ctx, e.Session, e.Confirmed, e.Held)
+	if deferd.CodeOf(err) == deferd.Lost && err != nil {
+		return deferd.Extension{Lost: e.Held, Order: deferd.OrderSuperseded}, nil
+	}
+	return deferd.Extension{Lost: lost, Order: order}, err
+}
+
+// Settle decides an outcome.
+func (d *Dispatch) Settle(ctx context.Context, s deferd.Settlement) error {
+	o := s.Outcome
+	if len(o.Body) > deferd.MaxStaged {
+		return deferd.Errorf(deferd.TooLarge, "an outcome of %d bytes does not fit into a settle", len(o.Body))
+	}
+	if !o.State.Terminal() {
+		return deferd.Errorf(deferd.Invalid, "%v is no outcome", o.State)
+	}
+	err := d.store.Settle(ctx, s)
+	if err != nil && deferd.CodeOf(err) == deferd.Lost {
+		d.refused.Add(1)
+	}
+	return err
+}
+
+// Release gives an attempt back.
+func (d *Dispatch) Release(ctx context.Context, r deferd.Release) error {
+	return d.store.Release(ctx, r)
+}
+
+// Input opens the input of a leased invocation.
+func (d *Dispatch) Input(ctx context.Context, id deferd.LeaseID, r deferd.GetObject) (*deferd.Object, error) {
+	inv, err := d.store.Leased(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if inv.Input.IsZero() {
+		return d.inline(ctx, inv, r)
+	}
+	o, err := d.objects.Get(ctx, inv.Input, r)
+	if err != nil {
+		return nil, downloadError(inv.Input, err)
+	}
+	if o.Size > deferd.MaxInput {
+		o.Body.Close()
+		return nil, deferd.Errorf(deferd.TooLarge, "Unable to download the input object %s: it has %d bytes, more than the maximum of %d.",
+			inv.Input, o.Size, int64(deferd.MaxInput))
+	}
+	return o, nil
+}
+
+func (d *Dispatch) inline(ctx context.Context, inv deferd.Invocation, r deferd.GetObject) (*deferd.Object, error) {
+	body, err := d.store.Body(ctx, inv.ID)
+	if err != nil {
+		return nil, err
+	}
+	info := deferd.ObjectInfo{Size: int64(len(body)), ETag: "inline"}
+	rest := body[min(r.Offset, int64(len(body))):]
+	return &deferd.Object{ObjectInfo: info, Body: io.NopCloser(bytes.NewReader(rest))}, nil
+}
+
+// downloadError names the object and S3's own code, for the caller.
+func downloadError(l deferd.Location, err error) error {
+	code := "InternalError"
+	if e, ok := errors.AsType[*deferd.Error](err); ok && e.Msg != "" {
+		code = e.Msg
+	}
+	return &deferd.Error{
+		Code: deferd.CodeOf(err),
+		Msg:  "Unable to download the input object " + l.String() + ": " + code + ".",
+		Err:  err,
+	}
+}
+
+// Upload begins staging a large outcome.
+func (d *Dispatch) Upload(ctx context.Context, id deferd.LeaseID, output bool, a deferd.ObjectAttributes) (*deferd.Upload, error) {
+	inv, err := d.store.Leased(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	l := inv.Failure
+	if output {
+		l = inv.Output
+	}
+	if l.IsZero() {
+		return nil, nil
+	}
+	created, err := d.objects.CreateUpload(ctx, l, marked(a, inv.ID))
+	if err != nil {
+		return nil, err
+	}
+	u := deferd.Upload{Location: l, ID: created}
+	noted, err := d.store.RecordUpload(ctx, id, u)
+	if err != nil || noted.ID != created {
+		// Not recorded: nobody will ever complete it.
+		err = errors.Join(err, d.objects.AbortUpload(ctx, u))
+	}
+	return &noted, err
+}
+
+// UploadPart stores a part of a staged outcome.
+func (d *Dispatch) UploadPart(ctx context.Context, _ deferd.LeaseID, u deferd.Upload, n int, size int64, body io.Reader) (deferd.Part, error) {
+	return d.objects.UploadPart(ctx, u, n, size, body)
+}
+
+// sweepInterval is how often abandoned uploads are looked for. They cost space
+// only.
+const sweepInterval = time.Minute
+
+// sweepUploads aborts the uploads of leases that ended without a settle.
+func (d *Dispatch) sweepUploads(ctx context.Context) {
+	for {
+		if err := d.abortAbandoned(ctx); err != nil && ctx.Err() == nil {
+			d.log.WarnContext(ctx, "abandoned uploads could not be aborted", "err", err)
+		}
+		select {
+		case <-time.After(sweepInterval):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (d *Dispatch) abortAbandoned(ctx context.Context) error {
+	for {
+		const batch = 100
+		uploads, err := d.store.Abandoned(ctx, batch)
+		if err != nil || len(uploads) == 0 {
+			return err
+		}
+		for _, u := range uploads {
+			if err := d.objects.AbortUpload(ctx, u); err != nil {
+				return err
+			}
+			if err := d.store.Aborted(ctx, u.ID); err != nil {
+				return err
+			}
+		}
+	}
+}

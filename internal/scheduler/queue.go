@@ -1,0 +1,59 @@
+package scheduler
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/deferd/deferd"
+)
+
+// A queue holds the endpoints that are to be looked at, each once.
+type queue struct {
+	mu     sync.Mutex
+	queued map[deferd.EndpointID]bool
+	order  []deferd.EndpointID
+	more   chan struct{} // has room for one: something was queued
+}
+
+func newQueue() *queue {
+	return &queue{queued: map[deferd.EndpointID]bool{}, more: make(chan struct{}, 1)}
+}
+
+func (q *queue) add(id deferd.EndpointID) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.queued[id] {
+		return
+	}
+	q.queued[id] = true
+	q.order = append(q.order, id)
+	select {
+	case q.more <- struct{}{}:
+	default:
+	}
+}
+
+func (q *queue) addAfter(id deferd.EndpointID, d time.Duration) {
+	time.AfterFunc(d, func() { q.add(id) })
+}
+
+// next takes the endpoint that has waited longest; ok is false when ctx has
+// ended.
+func (q *queue) next(ctx context.Context) (id deferd.EndpointID, ok bool) {
+	for ctx.Err() == nil {
+		q.mu.Lock()
+		if len(q.order) > 0 {
+			id, q.order = q.order[0], q.order[1:]
+			delete(q.queued, id)
+			q.mu.Unlock()
+			return id, true
+		}
+		q.mu.Unlock()
+		select {
+		case <-q.more:
+		case <-ctx.Done():
+		}
+	}
+	return "", false
+}

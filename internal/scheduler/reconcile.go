@@ -1,0 +1,255 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/deferd/deferd"
+)
+
+// An endpoint is what the scheduler knows of an endpoint that has, or had,
+// instances. All fields are guarded by Scheduler.mu.
+type endpoint struct {
+	id        deferd.EndpointID
+	instances []*instance
+	failures  int       // instances in a row that ended before they were ready long enough
+	restart   time.Time // not before: back-off after a failure
+	failed    string    // why it cannot come into service; "" while it may
+}
+
+// Instances that end in a row before they were ready: a new endpoint is given
+// up after the third, one that has served backs off up to a minute.
+const (
+	maxFirstFailures = 3
+	firstBackoff     = time.Second
+	maxBackoff       = time.Minute
+	// steady is how long an instance must have been ready for its end not to
+	// count as another failure in a row.
+	steady = time.Minute
+)
+
+// reconcile brings one endpoint a step nearer to its wish.
+func (s *Scheduler) reconcile(ctx context.Context, id deferd.EndpointID) error {
+	e, err := s.c.Store.EndpointByID(ctx, id)
+	if err != nil {
+		if deferd.CodeOf(err) == deferd.NotFound {
+			s.stopAll(id)
+			return nil
+		}
+		return err
+	}
+	switch e.Status {
+	case deferd.EndpointDeleting:
+		return s.remove(ctx, e)
+	case deferd.EndpointFailed:
+		s.stopAll(id)
+		return nil
+	}
+	if reason := s.failure(id); reason != "" && e.Status == deferd.EndpointCreating {
+		return s.fail(ctx, e, reason)
+	}
+	config, err := s.c.Store.ConfigByID(ctx, e.ConfigID)
+	if err != nil {
+		return err
+	}
+	ready := true
+	for _, v := range e.Variants {
+		i := slices.IndexFunc(config.Variants, func(c deferd.Variant) bool { return c.Name == v.Name })
+		if i < 0 {
+			continue
+		}
+		if err := s.match(ctx, e, config, config.Variants[i], v.Desired); err != nil {
+			return err
+		}
+		ready = ready && s.Instances(id)[v.Name].Ready >= v.Desired
+	}
+	if e.Status == deferd.EndpointCreating && ready {
+		return s.serve(ctx, e)
+	}
+	return nil
+}
+
+// serve takes an endpoint whose instances are all ready into service.
+func (s *Scheduler) serve(ctx context.Context, e deferd.Endpoint) error {
+	_, err := s.c.Store.ChangeEndpoint(ctx, e.ID, func(e *deferd.Endpoint) error {
+		if e.Status != deferd.EndpointCreating {
+			return errUnchanged
+		}
+		e.Status = deferd.EndpointInService
+		return nil
+	})
+	if err == nil {
+		s.log.InfoContext(ctx, "endpoint is in service", "endpoint", e.Name)
+	}
+	return ignoreUnchanged(err)
+}
+
+// fail gives a new endpoint up.
+func (s *Scheduler) fail(ctx context.Context, e deferd.Endpoint, reason string) error {
+	_, err := s.c.Store.ChangeEndpoint(ctx, e.ID, func(e *deferd.Endpoint) error {
+		if e.Status != deferd.EndpointCreating {
+			return errUnchanged
+		}
+		e.Status, e.FailureReason = deferd.EndpointFailed, reason
+		return nil
+	})
+	if err == nil {
+		s.log.InfoContext(ctx, "endpoint has failed", "endpoint", e.Name, "reason", reason)
+		s.stopAll(e.ID)
+	}
+	return ignoreUnchanged(err)
+}
+
+var errUnchanged = errors.New("the endpoint has changed meanwhile")
+
+func ignoreUnchanged(err error) error {
+	if errors.Is(err, errUnchanged) {
+		return nil
+	}
+	return err
+}
+
+// remove ends an endpoint that is being deleted: its instances first, then,
+// when nothing is queued any more, its name. Whatever ends an instance or the
+// queue brings it here again.
+func (s *Scheduler) remove(ctx context.Context, e deferd.Endpoint) error {
+	if s.stopAll(e.ID) > 0 {
+		return nil
+	}
+	err := s.c.Store.RemoveEndpoint(ctx, e.ID)
+	if err != nil && deferd.CodeOf(err) == deferd.Busy {
+		// The sweeper is emptying the queue.
+		s.queue.addAfter(e.ID, 100*time.Millisecond)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	delete(s.endpoints, e.ID)
+	s.mu.Unlock()
+	s.log.InfoContext(ctx, "endpoint is deleted", "endpoint", e.Name)
+	return nil
+}
+
+// match starts or drains instances of a variant until there are as many as
+// desired.
+func (s *Scheduler) match(ctx context.Context, e deferd.Endpoint, c deferd.Config, v deferd.Variant, desired int) error {
+	s.mu.Lock()
+	ep := s.endpoint(e.ID)
+	var living []*instance
+	for _, i := range ep.instances {
+		if i.variant.Name == v.Name && !i.ending {
+			living = append(living, i)
+		}
+	}
+	for _, i := range dispensable(living, len(living)-desired) {
+		i.drain()
+	}
+	wait := time.Until(ep.restart)
+	s.mu.Unlock()
+	missing := desired - len(living)
+	if missing <= 0 {
+		return nil
+	}
+	if wait > 0 {
+		s.queue.addAfter(e.ID, wait)
+		return nil
+	}
+	m, err := s.c.Store.ModelByID(ctx, v.ModelID)
+	if err != nil {
+		return err
+	}
+	for range missing {
+		s.start(ctx, e, c, v, m)
+	}
+	return nil
+}
+
+// dispensable picks the n instances whose end costs least: those that do not
+// serve yet, then the idlest.
+func dispensable(living []*instance, n int) []*instance {
+	if n <= 0 {
+		return nil
+	}
+	sorted := slices.Clone(living)
+	slices.SortStableFunc(sorted, func(a, b *instance) int { return a.cost() - b.cost() })
+	return sorted[:n]
+}
+
+// endpoint returns the state of an endpoint, made where there is none. The
+// caller holds mu.
+func (s *Scheduler) endpoint(id deferd.EndpointID) *endpoint {
+	ep := s.endpoints[id]
+	if ep == nil {
+		ep = &endpoint{id: id}
+		s.endpoints[id] = ep
+	}
+	return ep
+}
+
+// stopAll tells all instances of an endpoint to stop, and reports how many
+// there still are.
+func (s *Scheduler) stopAll(id deferd.EndpointID) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ep := s.endpoints[id]
+	if ep == nil {
+		return 0
+	}
+	for _, i := range ep.instances {
+		i.stop()
+	}
+	return len(ep.instances)
+}
+
+func (s *Scheduler) failure(id deferd.EndpointID) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if ep := s.endpoints[id]; ep != nil {
+		return ep.failed
+	}
+	return ""
+}
+
+// ended takes an instance out, notes how it ended, and has its endpoint looked
+// at.
+func (s *Scheduler) ended(i *instance, o ending) {
+	s.mu.Lock()
+	ep := s.endpoint(i.endpoint)
+	ep.instances = slices.DeleteFunc(ep.instances, func(j *instance) bool { return j == i })
+	delete(s.instances, i.id)
+	if o.message != "" {
+		if !i.readyAt.IsZero() && time.Since(i.readyAt) >= steady {
+			ep.failures = 0
+		}
+		ep.restart = time.Now().Add(min(maxBackoff, firstBackoff<<min(ep.failures, 10)))
+		ep.failures++
+		if i.readyAt.IsZero() && (o.permanent || ep.failures >= maxFirstFailures) {
+			ep.failed = clip(o.message, maxReason)
+		}
+	}
+	if len(ep.instances) == 0 && ep.failures == 0 {
+		delete(s.endpoints, i.endpoint)
+	}
+	s.mu.Unlock()
+	s.queue.add(i.endpoint)
+}
+
+// maxReason is the longest FailureReason, in characters.
+const maxReason = 1024
+
+// clip shortens text to n bytes without breaking a character.
+func clip(text string, n int) string {
+	text = strings.ToValidUTF8(text, "�")
+	if len(text) <= n {
+		return text
+	}
+	for n -= len("…"); n > 0 && !utf8.RuneStart(text[n]); n-- {
+	}
+	return text[:n] + "…"
+}
