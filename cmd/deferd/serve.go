@@ -116,8 +116,8 @@ func serve(ctx context.Context, s Settings, log *slog.Logger, out io.Writer) (er
 	case <-srv.dispatch.Published():
 	case <-ctx.Done():
 	}
-	fmt.Fprintf(out, "deferd: listening on %s (console %s)\n", url, addressURL(console, false))
 	srv.becomeReady()
+	fmt.Fprintf(out, "deferd: listening on %s (console %s)\n", url, addressURL(console, false))
 
 	select {
 	case <-ctx.Done():

@@ -331,7 +331,7 @@ func (srv *server) status(id deferd.EndpointID) map[deferd.VariantName]awsapi.Va
 // consoleHandler is the listener for those who operate the server.
 func (srv *server) consoleHandler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(srv.metrics(), promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(srv.metrics(), promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError}))
 	guarded := srv.guard(mux)
 	outer := http.NewServeMux()
 	outer.Handle("/", guarded)

@@ -29,16 +29,15 @@ type Source struct {
 
 // help says what the single numbers mean.
 var help = map[string]string{
-	"deferd_claims_waiting":               "Claims of agents that wait for work.",
-	"deferd_outcomes_to_publish":          "Decided outcomes that are not visible yet.",
-	"deferd_outcomes_published_total":     "Outcomes made visible.",
-	"deferd_publish_retries_total":        "Tries to publish an outcome that the object store did not take.",
-	"deferd_settles_refused_total":        "Settles of agents whose lease was not current any more.",
-	"deferd_store_commits_total":          "Transactions that the store has committed.",
-	"deferd_store_operations_total":       "Operations in these transactions.",
-	"deferd_store_clock_offset_seconds":   "The store's clock less wall time.",
-	"deferd_endpoint_metrics_left_out":    "Endpoints that could not be read for the metrics.",
-	"deferd_instance_credentials_enabled": "Whether model instances get keys of their own.",
+	"deferd_claims_waiting":             "Claims of agents that wait for work.",
+	"deferd_outcomes_to_publish":        "Decided outcomes that are not visible yet.",
+	"deferd_outcomes_published_total":   "Outcomes made visible.",
+	"deferd_publish_retries_total":      "Tries to publish an outcome that the object store did not take.",
+	"deferd_settles_refused_total":      "Settles of agents whose lease was not current any more.",
+	"deferd_store_commits_total":        "Transactions that the store has committed.",
+	"deferd_store_operations_total":     "Operations in these transactions.",
+	"deferd_store_clock_offset_seconds": "The store's clock less wall time.",
+	"deferd_endpoint_metrics_left_out":  "Endpoints that could not be read for the metrics.",
 }
 
 var (
