@@ -1,0 +1,274 @@
+package objectserver
+
+import (
+	"cmp"
+	"encoding/xml"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/deferd/deferd"
+)
+
+// HandlerOptions are the settings of a handler. The zero value is usable.
+type HandlerOptions struct {
+	Region    string           // default: the store's
+	Account   string           // that owns the buckets; default: the store's
+	Hosts     []string         // names below which a bucket may stand, as <bucket>.<name>
+	Authorize deferd.Authorize // default: deferd.WithinAccount
+	Logger    *slog.Logger     // default: the store's
+}
+
+// A Handler speaks S3 in front of a Store. It must be reached with the path
+// as the client sent it, hence not through an http.ServeMux.
+type Handler struct {
+	store     *Store
+	region    string
+	account   string
+	hosts     []string
+	authorize deferd.Authorize
+	log       *slog.Logger
+}
+
+// A Body is a request's body while it is verified. Read ends with io.EOF only
+// if the body is whole and the one that was signed. Errors that know S3's code
+// have a method S3Code() (code string, status int).
+type Body interface {
+	io.Reader
+	Length() int64        // of the data; -1 if unknown
+	Trailer() http.Header // what came behind the data, after io.EOF
+}
+
+// NewHandler returns a handler for a store.
+func NewHandler(s *Store, o HandlerOptions) *Handler {
+	h := &Handler{
+		store:     s,
+		region:    cmp.Or(o.Region, s.region),
+		account:   cmp.Or(o.Account, s.account),
+		hosts:     o.Hosts,
+		authorize: o.Authorize,
+		log:       cmp.Or(o.Logger, s.log),
+	}
+	if h.authorize == nil {
+		h.authorize = deferd.WithinAccount
+	}
+	return h
+}
+
+// A call is one request on its way through an operation.
+type call struct {
+	*Handler
+	w     http.ResponseWriter
+	r     *http.Request
+	p     deferd.Principal
+	body  Body
+	query url.Values
+	target
+}
+
+func (c *call) location() deferd.Location {
+	return deferd.Location{Bucket: c.bucket, Key: c.key}
+}
+
+// Serve answers a request whose signature was verified, made by p.
+func (h *Handler) Serve(w http.ResponseWriter, r *http.Request, p deferd.Principal, body Body) {
+	setRequestID(w.Header())
+	c := &call{Handler: h, w: w, r: r, p: p, body: body}
+	err := c.serve()
+	if err == nil {
+		return
+	}
+	e, unexpected := toAPIError(err)
+	if unexpected {
+		h.log.ErrorContext(r.Context(), "s3 request", "method", r.Method, "bucket", c.bucket, "code", e.code, "err", err)
+	}
+	writeError(w, r, e, "")
+}
+
+func (c *call) serve() (err error) {
+	if c.target, err = parseTarget(c.r.Host, c.r.URL.EscapedPath(), c.hosts); err != nil {
+		return err
+	}
+	if len(c.key) > maxKey {
+		return s3Error(codeKeyTooLong, "")
+	}
+	if c.query, err = parseQuery(c.r.URL.RawQuery); err != nil {
+		return err
+	}
+	op, err := findOperation(c.r.Method, c.target, c.query)
+	if err != nil {
+		return err
+	}
+	if op.action != "" {
+		if err := c.allow(op.action, c.key); err != nil {
+			return err
+		}
+	}
+	if owner := c.r.Header.Get("X-Amz-Expected-Bucket-Owner"); owner != "" && owner != c.account && c.bucket != "" {
+		return s3Error("AccessDenied", "")
+	}
+	return op.serve(c)
+}
+
+// allow asks whether the principal may perform an action on a key of the
+// request's bucket, or on the bucket if key is "".
+func (c *call) allow(action, key string) error {
+	resource := "*"
+	switch {
+	case key != "":
+		resource = "arn:aws:s3:::" + c.bucket + "/" + key
+	case c.bucket != "":
+		resource = "arn:aws:s3:::" + c.bucket
+	}
+	err := c.authorize(c.p, action, resource)
+	if deferd.CodeOf(err) == deferd.Denied {
+		return s3Error("AccessDenied", "")
+	}
+	return err
+}
+
+// readBody reads a body that is no object: XML, or nothing.
+func (c *call) readBody() ([]byte, error) {
+	const most = 4 << 20
+	b, err := io.ReadAll(io.LimitReader(c.body, most+1))
+	if err != nil {
+		return nil, readError(err)
+	}
+	if len(b) > most {
+		return nil, s3Error("MalformedXML", "")
+	}
+	return b, nil
+}
+
+// readXML reads a body into v; false says that there is none.
+func (c *call) readXML(v any) (bool, error) {
+	b, err := c.readBody()
+	if err != nil || len(b) == 0 {
+		return false, err
+	}
+	if err := xml.Unmarshal(b, v); err != nil {
+		return false, s3Error("MalformedXML", "")
+	}
+	return true, nil
+}
+
+// writeXML answers with a document.
+func (c *call) writeXML(v any) error {
+	b, err := xml.Marshal(v)
+	if err != nil {
+		return err
+	}
+	h := c.w.Header()
+	h.Set("Content-Type", "application/xml")
+	h.Set("Content-Length", strconv.Itoa(len(xml.Header)+len(b)))
+	c.w.WriteHeader(http.StatusOK)
+	_, err = io.WriteString(c.w, xml.Header)
+	if err == nil {
+		_, err = c.w.Write(b)
+	}
+	c.gone(err)
+	return nil
+}
+
+// gone notes that an answer did not reach the client.
+func (c *call) gone(err error) {
+	if err == nil {
+		return
+	}
+	if e, ok := errors.AsType[*deferd.Error](err); ok {
+		c.log.ErrorContext(c.r.Context(), "read object", "bucket", c.bucket, "err", e)
+		return
+	}
+	c.log.DebugContext(c.r.Context(), "answer was cut off", "err", err)
+}
+
+// An operation is one of S3's, found by method, by what the target is, and by
+// a query parameter that marks it.
+type operation struct {
+	method string
+	level  level
+	marker string // "" for the plain one
+	params string // further query parameters that it takes
+	action string // to be authorized on the target; "" if serve asks itself
+	serve  func(*call) error
+}
+
+type level int
+
+const (
+	serviceLevel level = iota
+	bucketLevel
+	objectLevel
+)
+
+func (t target) level() level {
+	switch {
+	case t.key != "":
+		return objectLevel
+	case t.bucket != "":
+		return bucketLevel
+	}
+	return serviceLevel
+}
+
+const (
+	listParams = "prefix delimiter max-keys encoding-type"
+	getParams  = "partNumber response-content-type response-content-language response-expires response-cache-control response-content-disposition response-content-encoding"
+)
+
+// operations are all there are. Marked ones stand before plain ones.
+var operations = []operation{
+	{"GET", objectLevel, "uploadId", "max-parts part-number-marker", "s3:ListMultipartUploadParts", (*call).listParts},
+	{"GET", objectLevel, "", getParams, "s3:GetObject", (*call).getObject},
+	{"HEAD", objectLevel, "", getParams, "s3:GetObject", (*call).getObject},
+	{"PUT", objectLevel, "uploadId", "partNumber", "s3:PutObject", (*call).uploadPart},
+	{"PUT", objectLevel, "", "", "s3:PutObject", (*call).putObject},
+	{"DELETE", objectLevel, "uploadId", "", "s3:AbortMultipartUpload", (*call).abortUpload},
+	{"DELETE", objectLevel, "", "", "s3:DeleteObject", (*call).deleteObject},
+	{"POST", objectLevel, "uploads", "", "s3:PutObject", (*call).createUpload},
+	{"POST", objectLevel, "uploadId", "", "s3:PutObject", (*call).completeUpload},
+	{"GET", bucketLevel, "location", "", "s3:GetBucketLocation", (*call).bucketLocation},
+	{"GET", bucketLevel, "uploads", "prefix delimiter max-uploads key-marker upload-id-marker encoding-type", "s3:ListBucketMultipartUploads", (*call).listUploads},
+	{"GET", bucketLevel, "list-type", listParams + " continuation-token start-after fetch-owner", "s3:ListBucket", (*call).listObjectsV2},
+	{"GET", bucketLevel, "", listParams + " marker", "s3:ListBucket", (*call).listObjects},
+	{"HEAD", bucketLevel, "", "", "s3:ListBucket", (*call).headBucket},
+	{"PUT", bucketLevel, "", "", "s3:CreateBucket", (*call).createBucket},
+	{"DELETE", bucketLevel, "", "", "s3:DeleteBucket", (*call).deleteBucket},
+	{"POST", bucketLevel, "delete", "", "", (*call).deleteObjects},
+	{"GET", serviceLevel, "", "prefix max-buckets continuation-token bucket-region", "s3:ListAllMyBuckets", (*call).listBuckets},
+}
+
+// findOperation finds the operation of a request. A query parameter that it
+// does not take may ask for another one, so it is refused.
+func findOperation(method string, t target, query url.Values) (*operation, error) {
+	at := t.level()
+	for i := range operations {
+		op := &operations[i]
+		if op.method != method || op.level != at || op.marker != "" && !query.Has(op.marker) {
+			continue
+		}
+		for name := range query {
+			if name != op.marker && !hasWord(op.params, name) {
+				return nil, notImplemented("The query parameter " + strconv.Quote(name))
+			}
+		}
+		return op, nil
+	}
+	if len(query) > 0 {
+		return nil, notImplemented("This operation")
+	}
+	return nil, s3Error("MethodNotAllowed", "")
+}
+
+func hasWord(words, word string) bool {
+	for w := range strings.SplitSeq(words, " ") {
+		if w == word && w != "" {
+			return true
+		}
+	}
+	return false
+}

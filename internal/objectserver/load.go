@@ -1,0 +1,307 @@
+package objectserver
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+const (
+	formatFile  = "FORMAT"
+	segmentsDir = "segments"
+	filesDir    = "files"
+
+	formatMagic   = "deferd object store\n"
+	formatVersion = "version 1\n"
+)
+
+// openDir makes or checks the directory and locks it.
+func (s *Store) openDir() error {
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return err
+	}
+	format := filepath.Join(s.dir, formatFile)
+	b, err := os.ReadFile(format)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		if err := s.createDir(format); err != nil {
+			return err
+		}
+	case err != nil:
+		return err
+	default:
+		if err := checkFormat(format, string(b)); err != nil {
+			return err
+		}
+	}
+	s.lock, err = os.Open(format)
+	if err != nil {
+		return err
+	}
+	if err := syscall.Flock(int(s.lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		s.lock.Close()
+		return fmt.Errorf("%s is in use by another process: %w", s.dir, err)
+	}
+	return nil
+}
+
+func checkFormat(path, text string) error {
+	rest, ok := strings.CutPrefix(text, formatMagic)
+	if !ok {
+		return fmt.Errorf("%s does not describe an object store", path)
+	}
+	if rest != formatVersion {
+		return fmt.Errorf("%s says %q; this program reads %q", path, strings.TrimSpace(rest), strings.TrimSpace(formatVersion))
+	}
+	return nil
+}
+
+// createDir makes a store in an empty directory. FORMAT comes last, so that
+// there is a store or none.
+func (s *Store) createDir(format string) error {
+	names, err := os.ReadDir(s.dir)
+	if err != nil {
+		return err
+	}
+	for _, n := range names {
+		switch n.Name() {
+		case segmentsDir, filesDir, formatFile + tempSuffix, "lost+found":
+		default:
+			return fmt.Errorf("%s holds %q and no %s: it is not an object store, and not empty", s.dir, n.Name(), formatFile)
+		}
+	}
+	for _, d := range []string{segmentsDir, filesDir} {
+		if err := os.MkdirAll(filepath.Join(s.dir, d), 0o700); err != nil {
+			return err
+		}
+	}
+	if err := s.writeFormat(format); err != nil {
+		return err
+	}
+	if err := s.disk.syncDir(filepath.Dir(filepath.Clean(s.dir))); err != nil {
+		return err
+	}
+	return s.disk.syncDir(s.dir)
+}
+
+func (s *Store) writeFormat(path string) (err error) {
+	f, err := os.OpenFile(path+tempSuffix, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(formatMagic + formatVersion)
+	if err == nil {
+		err = s.disk.sync(f)
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(path+tempSuffix, path)
+}
+
+// load reads the log and removes what it does not name.
+func (s *Store) load() error {
+	s.remove = func([]fileRef) {} // what is not referred to in the end goes with the orphans
+	numbers, err := s.segmentNumbers()
+	if err != nil {
+		return err
+	}
+	for _, n := range numbers {
+		g, err := openSegment(filepath.Join(s.dir, segmentsDir), n)
+		if err != nil {
+			return err
+		}
+		s.segments = append(s.segments, g)
+	}
+	for i, g := range s.segments {
+		end := int64(-1)
+		if i+1 < len(s.segments) {
+			end = s.segments[i+1].prevEnd
+		}
+		if err := s.replay(g, end); err != nil {
+			return err
+		}
+	}
+	if len(s.segments) == 0 {
+		g, err := s.createSegment(1, 0)
+		if err != nil {
+			return err
+		}
+		s.segments = append(s.segments, g)
+	}
+	s.last = s.segments[len(s.segments)-1]
+	return s.removeOrphans()
+}
+
+// segmentNumbers lists the segments, which follow one another without a gap.
+func (s *Store) segmentNumbers() ([]int64, error) {
+	dir := filepath.Join(s.dir, segmentsDir)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var numbers []int64
+	for _, e := range entries {
+		if name, ok := strings.CutSuffix(e.Name(), tempSuffix); ok {
+			if _, ok := parseSegmentName(name); ok {
+				os.Remove(filepath.Join(dir, e.Name()))
+				continue
+			}
+		}
+		n, ok := parseSegmentName(e.Name())
+		if !ok {
+			return nil, fmt.Errorf("%s is not a segment of the store's log", filepath.Join(dir, e.Name()))
+		}
+		numbers = append(numbers, n)
+	}
+	slices.Sort(numbers)
+	for i := 1; i < len(numbers); i++ {
+		if numbers[i] != numbers[i-1]+1 {
+			return nil, fmt.Errorf("%s is missing", filepath.Join(dir, segmentName(numbers[i-1]+1)))
+		}
+	}
+	return numbers, nil
+}
+
+// replay applies a segment's records. A segment that another follows ends
+// where that one says; the last one ends where its records do.
+func (s *Store) replay(g *segment, end int64) error {
+	last := end < 0
+	limit := end
+	if last {
+		info, err := g.f.Stat()
+		if err != nil {
+			return err
+		}
+		limit = info.Size()
+	}
+	r := bufio.NewReaderSize(io.NewSectionReader(g.f, segmentHeader, max(0, limit-segmentHeader)), 1<<20)
+	for {
+		p, _, err := nextRecord(r, g.nonce)
+		if err == io.EOF && (last || g.size == end) {
+			break
+		}
+		if err == errTorn && last {
+			return s.cutTail(g, limit)
+		}
+		if err == io.EOF || err == errTorn {
+			return fmt.Errorf("%s: damaged at offset %d", g.path, g.size)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", g.path, err)
+		}
+		rec, _, err := parsePayload(p)
+		if err == nil {
+			err = rec.check()
+		}
+		if err != nil {
+			return fmt.Errorf("%s: offset %d: %w", g.path, g.size, err)
+		}
+		n := int64(recordHeader + len(p))
+		s.state.apply(rec, pos{g, g.size, n})
+		g.size += n
+	}
+	if !last {
+		return nil
+	}
+	// A process that was killed may have left records that it never synced.
+	return s.disk.sync(g.f)
+}
+
+// check says what makes a record unusable.
+func (r *record) check() error {
+	switch r.Op {
+	case opBucket, opDeleteBucket, opDelete, opUpload, opAbort, opDone:
+	case opPut:
+		if r.Attr == nil {
+			return errors.New("object has no attributes")
+		}
+	case opPart:
+		if len(r.Files) != 1 {
+			return fmt.Errorf("part has %d files", len(r.Files))
+		}
+	default:
+		return fmt.Errorf("record of unknown kind %q; a newer version may have written it", r.Op)
+	}
+	for _, f := range r.Files {
+		if !validFileID(f.ID) {
+			return fmt.Errorf("file name %q", f.ID)
+		}
+	}
+	return nil
+}
+
+// cutTail cuts an incomplete tail off the last segment, if that is what it is.
+func (s *Store) cutTail(g *segment, size int64) error {
+	tail := make([]byte, size-g.size)
+	if _, err := g.f.ReadAt(tail, g.size); err != nil {
+		return fmt.Errorf("%s: %w", g.path, err)
+	}
+	if laterRecord(tail, g.size, g.nonce) {
+		return fmt.Errorf("%s: damaged at offset %d, before the end of what was synced", g.path, g.size)
+	}
+	s.log.Warn("incomplete end of object log cut off", "path", g.path, "offset", g.size, "bytes", len(tail))
+	if err := g.f.Truncate(g.size); err != nil {
+		return err
+	}
+	return s.disk.sync(g.f)
+}
+
+// removeOrphans removes data files that no record names, and refuses the store
+// if a file that one names is missing.
+func (s *Store) removeOrphans() error {
+	for id, u := range s.uploads {
+		if u.location.Bucket == "" {
+			return fmt.Errorf("%s: upload %s has parts and no beginning", s.dir, id)
+		}
+	}
+	wanted := s.referenced()
+	dir := filepath.Join(s.dir, filesDir)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		id, ok := strings.CutSuffix(e.Name(), dataSuffix)
+		if !ok || !validFileID(id) {
+			return fmt.Errorf("%s is not a file of the store", filepath.Join(dir, e.Name()))
+		}
+		if _, ok := wanted[id]; ok {
+			delete(wanted, id)
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
+			return err
+		}
+	}
+	for id, what := range wanted {
+		return fmt.Errorf("%s, which holds data of %s, is missing", s.dataPath(id), what)
+	}
+	return nil
+}
+
+// referenced returns the IDs of the files that objects and parts refer to,
+// with what does.
+func (s *Store) referenced() map[string]string {
+	wanted := map[string]string{}
+	s.objects.Scan(func(e *entry) bool {
+		if e.blob != nil {
+			for _, f := range e.blob.files {
+				wanted[f.ID] = fmt.Sprintf("object %q of bucket %q", e.key, e.bucket)
+			}
+		}
+		return true
+	})
+	for _, u := range s.uploads {
+		for n, p := range u.parts {
+			wanted[p.file.ID] = fmt.Sprintf("part %d of upload %s", n, u.id)
+		}
+	}
+	return wanted
+}
