@@ -66,15 +66,15 @@ func TestInvocationsPages(t *testing.T) {
 		}
 		fmt.Fprint(w, `{"invocations":[{"invocationId":"1"}]}`)
 	})
-	var got string
+	var got strings.Builder
 	for inv, err := range c.Invocations(t.Context(), "ep", "Queued", "Running") {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got += inv.ID
+		got.WriteString(inv.ID)
 	}
-	if got != "321" || asked != 2 {
-		t.Errorf("got %q in %d requests, want 321 in 2", got, asked)
+	if got.String() != "321" || asked != 2 {
+		t.Errorf("got %q in %d requests, want 321 in 2", got.String(), asked)
 	}
 	for range c.Invocations(t.Context(), "ep", "Queued", "Running") {
 		break // ends without a second page

@@ -37,7 +37,7 @@ func (srv *server) metricSource() telemetry.Source {
 		Gauges: map[string]func() float64{
 			"deferd_claims_waiting":             func() float64 { return float64(d.Stats().ClaimsWaiting) },
 			"deferd_outcomes_to_publish":        func() float64 { return float64(d.Stats().ToPublish) },
-			"deferd_store_clock_offset_seconds": func() float64 { return srv.store.Now().Sub(time.Now()).Seconds() },
+			"deferd_store_clock_offset_seconds": func() float64 { return time.Until(srv.store.Now()).Seconds() },
 		},
 		Counters: map[string]func() float64{
 			"deferd_outcomes_published_total": func() float64 { return float64(d.Stats().Published) },

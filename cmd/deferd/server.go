@@ -124,6 +124,11 @@ func (srv *server) ready() error {
 func (srv *server) openObjects(ctx context.Context) error {
 	s := srv.settings
 	if s.S3 != "embedded" {
+		// A shell that was set up by "deferd env" must not steer the server at
+		// itself, not even where it looks for its own credentials.
+		if err := os.Setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true"); err != nil {
+			return err
+		}
 		external, err := s3.New(ctx, s3.Config{
 			Endpoint: s.S3, Region: s.region(), PathStyle: !isAWS(s.S3),
 			AccessKey: os.Getenv("DEFERD_S3_ACCESS_KEY_ID"), SecretKey: os.Getenv("DEFERD_S3_SECRET_ACCESS_KEY"),

@@ -2,6 +2,7 @@ package awsapi
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -77,12 +78,7 @@ func servable(c *call, config deferd.Config) error {
 }
 
 func anyVariant(in awsmodel.CreateEndpointConfigInput, is func(awsmodel.ProductionVariant) bool) bool {
-	for _, v := range in.ProductionVariants {
-		if is(v) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(in.ProductionVariants, is)
 }
 
 func (s *Server) describeEndpoint(c *call, in *awsmodel.DescribeEndpointInput) (any, error) {

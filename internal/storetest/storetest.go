@@ -3,6 +3,7 @@ package storetest
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -197,19 +198,19 @@ func wantCode(t *testing.T, err error, want deferd.Code) {
 }
 
 func ids(leases []deferd.Lease) string {
-	s := ""
+	var s strings.Builder
 	for _, l := range leases {
-		s += fmt.Sprintln(l.Invocation)
+		s.WriteString(fmt.Sprintln(l.Invocation))
 	}
-	return s
+	return s.String()
 }
 
 func accepted(invs []deferd.Invocation) string {
-	s := ""
+	var s strings.Builder
 	for _, inv := range invs {
-		s += fmt.Sprintln(inv.ID)
+		s.WriteString(fmt.Sprintln(inv.ID))
 	}
-	return s
+	return s.String()
 }
 
 func success(body string) deferd.Outcome {

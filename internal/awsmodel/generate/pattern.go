@@ -34,8 +34,8 @@ func re2(pattern string) (string, error) {
 		return p, check(pattern, p)
 	}
 	p := javaEscape.ReplaceAllString(pattern, `\x{$1}`)
-	if strings.HasPrefix(p, `\p{ASCII}`) {
-		p = `[\p{ASCII}]` + strings.TrimPrefix(p, `\p{ASCII}`) // the one use outside brackets
+	if after, ok := strings.CutPrefix(p, `\p{ASCII}`); ok {
+		p = `[\p{ASCII}]` + after // the one use outside brackets
 	}
 	p = classes.Replace(p)
 	return p, check(pattern, p)
