@@ -73,6 +73,14 @@ type server struct {
 // model's environment.
 func startServer(t *testing.T, modelEnv ...string) *server {
 	t.Helper()
+	s := newServer(t, modelEnv...)
+	s.start()
+	return s
+}
+
+// newServer prepares a server that is not started yet.
+func newServer(t *testing.T, modelEnv ...string) *server {
+	t.Helper()
 	s := &server{t: t, dir: t.TempDir()}
 	s.writeImages(modelEnv)
 	t.Cleanup(func() {
@@ -81,7 +89,6 @@ func startServer(t *testing.T, modelEnv ...string) *server {
 			s.showLog()
 		}
 	})
-	s.start()
 	return s
 }
 

@@ -56,7 +56,7 @@ func New(c Config) *Dispatch {
 	}
 	d := &Dispatch{
 		store: c.Store, objects: c.Objects, log: c.Logger,
-		waiting: waiting{claims: map[deferd.EndpointID][]chan struct{}{}},
+		waiting: waiting{claims: map[deferd.EndpointID][]*waiter{}},
 		orders:  map[deferd.InstanceID]deferd.Order{},
 		speaks:  map[deferd.SessionID]deferd.Session{},
 	}
@@ -84,7 +84,7 @@ func (d *Dispatch) Published() <-chan struct{} { return d.publisher.caughtUp }
 type Stats struct {
 	ClaimsWaiting  int
 	ToPublish      int   // outcomes queued or on their way
-	Published      int64 // outcomes made visible
+	Published      int64 // invocations ended
 	PublishRetries int64
 	SettlesRefused int64 // of agents whose lease was not current any more
 }
@@ -110,6 +110,11 @@ func (d *Dispatch) Order(i deferd.InstanceID, o deferd.Order) {
 		return
 	}
 	d.orders[i] = o
+	for _, s := range d.speaks {
+		if s.Instance == i {
+			d.waiting.wakeAll(s.Endpoint) // so that its claim ends
+		}
+	}
 }
 
 // Open begins a session.
@@ -133,8 +138,9 @@ func (d *Dispatch) Close(ctx context.Context, id deferd.SessionID) error {
 	defer d.mu.Unlock()
 	if s, ok := d.speaks[id]; ok {
 		delete(d.orders, s.Instance)
+		delete(d.speaks, id)
+		d.waiting.wakeAll(s.Endpoint) // so that its claim ends
 	}
-	delete(d.speaks, id)
 	return nil
 }
 
@@ -152,33 +158,55 @@ var errNoSession = &deferd.Error{Code: deferd.Lost, Msg: "the session is not cur
 func (d *Dispatch) Claim(ctx context.Context, c deferd.ClaimRequest) (deferd.Claim, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.Wait)
 	defer cancel()
+	s, _, ok := d.session(c.Session)
+	if !ok {
+		return deferd.Claim{}, errNoSession
+	}
+	passOn := int64(0) // of the wake-up that made this claim look; 0: none
 	for {
-		s, order, ok := d.session(c.Session)
-		if !ok {
-			return deferd.Claim{}, errNoSession
-		}
-		if order != deferd.OrderServe {
-			return deferd.Claim{Number: c.Confirmed}, nil
-		}
 		// Queued up before the look, so that no work can come in between.
-		woken := d.waiting.add(s.Endpoint)
-		claim, err := d.store.Claim(context.WithoutCancel(ctx), c.Session, c.Confirmed, c.Free)
-		if err != nil || len(claim.Leases) > 0 {
-			d.waiting.leave(s.Endpoint, woken)
-			if len(claim.Leases) > 0 {
-				d.waiting.wake(s.Endpoint) // there may be more than this one took
-			}
+		me := d.waiting.add(s.Endpoint)
+		claim, final, err := d.look(ctx, c)
+		switch {
+		case len(claim.Leases) > 0:
+			d.waiting.leave(s.Endpoint, me)
+			d.waiting.wake(s.Endpoint) // there may be more than this one took
+			return claim, nil
+		case final:
+			d.waiting.leave(s.Endpoint, me)
+			d.waiting.passOn(s.Endpoint, passOn)
 			return claim, err
+		case passOn > 0 && d.queued(ctx, s.Endpoint):
+			// Not for this instance, but perhaps for another one.
+			d.waiting.passOn(s.Endpoint, passOn)
 		}
 		select {
-		case <-woken:
+		case passOn = <-me.woken:
 		case <-ctx.Done():
-			if d.waiting.leave(s.Endpoint, woken) {
-				d.waiting.wake(s.Endpoint) // it was this one's turn: pass it on
-			}
+			d.waiting.leave(s.Endpoint, me)
 			return claim, nil
 		}
 	}
+}
+
+// look claims what is there. Final says that waiting for more is no use.
+func (d *Dispatch) look(ctx context.Context, c deferd.ClaimRequest) (claim deferd.Claim, final bool, err error) {
+	_, order, ok := d.session(c.Session)
+	if !ok {
+		return deferd.Claim{}, true, errNoSession
+	}
+	if order != deferd.OrderServe {
+		return deferd.Claim{Number: c.Confirmed}, true, nil
+	}
+	// Not given up half way: what was handed out is to be known.
+	claim, err = d.store.Claim(context.WithoutCancel(ctx), c.Session, c.Confirmed, c.Free)
+	return claim, err != nil, err
+}
+
+// queued reports whether an endpoint has work that is ready.
+func (d *Dispatch) queued(ctx context.Context, e deferd.EndpointID) bool {
+	oldest, err := d.store.OldestQueued(context.WithoutCancel(ctx), e)
+	return err != nil || !oldest.IsZero()
 }
 
 // Extend keeps a session alive.
@@ -188,7 +216,7 @@ func (d *Dispatch) Extend(ctx context.Context, e deferd.ExtendRequest) (deferd.E
 		return deferd.Extension{Lost: e.Held, Order: deferd.OrderOpen}, nil
 	}
 	lost, err := d.store.Extend(ctx, e.Session, e.Confirmed, e.Held)
-	if deferd.CodeOf(err) == deferd.Lost && err != nil {
+	if err != nil && deferd.CodeOf(err) == deferd.Lost {
 		return deferd.Extension{Lost: e.Held, Order: deferd.OrderSuperseded}, nil
 	}
 	return deferd.Extension{Lost: lost, Order: order}, err
@@ -280,9 +308,14 @@ func (d *Dispatch) Upload(ctx context.Context, id deferd.LeaseID, output bool, a
 	noted, err := d.store.RecordUpload(ctx, id, u)
 	if err != nil || noted.ID != created {
 		// Not recorded: nobody will ever complete it.
-		err = errors.Join(err, d.objects.AbortUpload(ctx, u))
+		if aborted := d.objects.AbortUpload(context.WithoutCancel(ctx), u); aborted != nil {
+			d.log.WarnContext(ctx, "an upload that is not needed could not be aborted", "invocation", inv.ID, "err", aborted)
+		}
 	}
-	return &noted, err
+	if err != nil {
+		return nil, err
+	}
+	return &noted, nil
 }
 
 // UploadPart stores a part of a staged outcome.
@@ -308,6 +341,8 @@ func (d *Dispatch) sweepUploads(ctx context.Context) {
 	}
 }
 
+// abortAbandoned goes on until none is left or a batch has failed in part; what
+// could not be aborted waits for the next time.
 func (d *Dispatch) abortAbandoned(ctx context.Context) error {
 	for {
 		const batch = 100
@@ -315,13 +350,16 @@ func (d *Dispatch) abortAbandoned(ctx context.Context) error {
 		if err != nil || len(uploads) == 0 {
 			return err
 		}
+		var errs []error
 		for _, u := range uploads {
-			if err := d.objects.AbortUpload(ctx, u); err != nil {
-				return err
+			err := d.objects.AbortUpload(ctx, u)
+			if err == nil {
+				err = d.store.Aborted(ctx, u.ID)
 			}
-			if err := d.store.Aborted(ctx, u.ID); err != nil {
-				return err
-			}
+			errs = append(errs, err)
+		}
+		if err := errors.Join(errs...); err != nil {
+			return err
 		}
 	}
 }

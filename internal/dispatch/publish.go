@@ -54,7 +54,6 @@ type publisher struct {
 
 	mu    sync.Mutex
 	queue []job
-	busy  int
 	known map[deferd.Sequence]bool // queued, on its way or waiting to be tried again
 	more  chan struct{}            // has room for one: something was queued
 }
@@ -76,15 +75,17 @@ func newPublisher(c Config) *publisher {
 // add queues an outcome that was just decided.
 func (p *publisher) add(seq deferd.Sequence) { p.enqueue(job{seq: seq}) }
 
-func (p *publisher) enqueue(j job) {
+// enqueue queues a job, and reports false where the outcome is queued already.
+func (p *publisher) enqueue(j job) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.known[j.seq] && j.tries == 0 {
-		return
+		return false
 	}
 	p.known[j.seq] = true
 	p.queue = append(p.queue, j)
 	p.signal()
+	return true
 }
 
 func (p *publisher) signal() {
@@ -100,7 +101,6 @@ func (p *publisher) next(ctx context.Context) (j job, ok bool) {
 		p.mu.Lock()
 		if len(p.queue) > 0 {
 			j, p.queue = p.queue[0], p.queue[1:]
-			p.busy++
 			if len(p.queue) > 0 {
 				p.signal() // for the next worker
 			}
@@ -126,10 +126,11 @@ func (p *publisher) pending() int {
 func (p *publisher) run(ctx context.Context) {
 	var wg sync.WaitGroup
 	p.left.Store(1)
-	if err := p.load(ctx); err != nil && ctx.Err() == nil {
-		p.log.ErrorContext(ctx, "what is to be published could not be read", "err", err)
-	}
-	p.triedOne()
+	wg.Go(func() {
+		if p.loadAll(ctx) {
+			p.triedOne()
+		}
+	})
 	for range p.workers {
 		wg.Go(func() {
 			for {
@@ -154,33 +155,52 @@ func (p *publisher) triedOne() {
 	}
 }
 
-// load queues what was decided before this life of the server.
-func (p *publisher) load(ctx context.Context) error {
+// loadWait is how long reading what is to be published waits for its next try.
+const loadWait = time.Second
+
+// loadAll queues everything that was decided before this life of the server. It
+// reports false if ctx ended before.
+func (p *publisher) loadAll(ctx context.Context) bool {
 	var after deferd.Sequence
 	for {
-		const batch = 256
-		ps, err := p.store.Publishing(ctx, after, batch)
-		if err != nil || len(ps) == 0 {
-			return err
+		n, last, err := p.load(ctx, after)
+		switch {
+		case ctx.Err() != nil:
+			return false
+		case err == nil && n == 0:
+			return true
+		case err == nil:
+			after = last
+			continue
 		}
-		for _, pub := range ps {
-			after = pub.Invocation.Seq
-			p.left.Add(1)
-			p.enqueue(job{seq: after, repeat: true})
+		p.log.ErrorContext(ctx, "what is to be published could not be read; trying again", "err", err)
+		select {
+		case <-time.After(loadWait):
+		case <-ctx.Done():
+			return false
 		}
 	}
+}
+
+// load queues a batch of what comes after a sequence number. A batch holds
+// bodies of at most MaxStaged bytes each, so it is small.
+func (p *publisher) load(ctx context.Context, after deferd.Sequence) (n int, last deferd.Sequence, err error) {
+	const batch = 64
+	ps, err := p.store.Publishing(ctx, after, batch)
+	for _, pub := range ps {
+		last = pub.Invocation.Seq
+		p.left.Add(1)
+		if !p.enqueue(job{seq: last, repeat: true}) {
+			p.triedOne() // decided in this life: it was announced before it was read here
+		}
+	}
+	return len(ps), last, err
 }
 
 // work does one job, and queues it again where the object store may yet take
 // the outcome.
 func (p *publisher) work(ctx context.Context, j job) {
 	err := p.publish(ctx, j)
-	p.mu.Lock()
-	p.busy--
-	if err == nil {
-		delete(p.known, j.seq)
-	}
-	p.mu.Unlock()
 	if err == nil || ctx.Err() != nil {
 		return
 	}
@@ -201,6 +221,7 @@ func (p *publisher) publish(ctx context.Context, j job) error {
 		return err
 	}
 	if len(ps) == 0 || ps[0].Invocation.Seq != j.seq {
+		p.forget(j.seq)
 		return nil // finished before
 	}
 	pub := ps[0]
@@ -208,8 +229,7 @@ func (p *publisher) publish(ctx context.Context, j job) error {
 	if !pub.GivenUp {
 		err := p.makeVisible(ctx, pub, j.repeat || j.tries > 0)
 		if err == nil {
-			p.published.Add(1)
-			return p.store.Finish(ctx, inv.ID, pub.Decision)
+			return p.finish(ctx, pub)
 		}
 		if p.store.Now().Sub(inv.Settled) < patienceFor(err) {
 			return fmt.Errorf("publish invocation %s: %w", inv.ID, err)
@@ -273,7 +293,7 @@ func (p *publisher) giveUp(ctx context.Context, pub deferd.Publication) error {
 	inv := pub.Invocation
 	if pub.Decision > 1 {
 		// Not even the failure object can be written; the status says why.
-		return p.store.Finish(ctx, inv.ID, pub.Decision)
+		return p.finish(ctx, pub)
 	}
 	if err := p.store.GiveUp(ctx, inv.ID); err != nil {
 		return err
@@ -286,13 +306,23 @@ func (p *publisher) giveUp(ctx context.Context, pub deferd.Publication) error {
 	info, err := p.objects.Head(ctx, inv.Object(inv.Verdict))
 	switch {
 	case err == nil && info.Metadata[mark] == string(inv.ID):
-		return p.store.Finish(ctx, inv.ID, pub.Decision)
+		return p.finish(ctx, pub)
 	case err != nil && patienceFor(err) == patience && p.store.Now().Sub(inv.Settled) < 2*patience:
 		return fmt.Errorf("look whether invocation %s was published: %w", inv.ID, err)
 	}
 	// The second decision is announced, and published, like the first.
 	p.forget(inv.Seq)
 	return p.store.Redecide(ctx, inv.ID, deferd.End(deferd.UploadFailed, deferd.FailureMessage(deferd.UploadFailed)))
+}
+
+// finish ends an invocation whose outcome is where it is going to be.
+func (p *publisher) finish(ctx context.Context, pub deferd.Publication) error {
+	if err := p.store.Finish(ctx, pub.Invocation.ID, pub.Decision); err != nil {
+		return err
+	}
+	p.published.Add(1)
+	p.forget(pub.Invocation.Seq)
+	return nil
 }
 
 // forget lets an invocation be queued again by what its store announces.

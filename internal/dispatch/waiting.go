@@ -8,46 +8,79 @@ import (
 )
 
 // waiting are the claims that wait for work, by endpoint, the longest first.
+// One claim is woken at a time. Whoever is woken owes the others something: it
+// takes work and wakes the next, since there may be more; it finds work that it
+// may not take itself and passes the wake-up on; or it leaves and passes it on.
 type waiting struct {
 	mu     sync.Mutex
-	claims map[deferd.EndpointID][]chan struct{} // each has room for its one wake-up
+	last   int64 // place of the newest waiter
+	claims map[deferd.EndpointID][]*waiter
 }
 
-// add queues a claim up; the channel tells it to look again.
-func (w *waiting) add(e deferd.EndpointID) chan struct{} {
+// A waiter is one claim that waits.
+type waiter struct {
+	place int64      // in the order in which all claims queued up
+	woken chan int64 // has room for one: up to which place the wake-up may be passed on
+}
+
+// add queues a claim up; its channel tells it to look again.
+func (w *waiting) add(e deferd.EndpointID) *waiter {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	woken := make(chan struct{}, 1)
-	w.claims[e] = append(w.claims[e], woken)
-	return woken
+	w.last++
+	a := &waiter{place: w.last, woken: make(chan int64, 1)}
+	w.claims[e] = append(w.claims[e], a)
+	return a
 }
 
-// wake tells the endpoint's longest waiting claim to look again. One is enough:
-// a claim that gets something, or leaves after it was woken, wakes the next.
+// wake tells the endpoint's longest waiting claim to look again.
 func (w *waiting) wake(e deferd.EndpointID) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.pass(e, w.last)
+}
+
+// passOn hands a wake-up to the next claim that has waited since before it
+// began; so it meets each claim once, and ends.
+func (w *waiting) passOn(e deferd.EndpointID, upTo int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.pass(e, upTo)
+}
+
+// wakeAll tells all of an endpoint's claims to look again.
+func (w *waiting) wakeAll(e deferd.EndpointID) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for len(w.claims[e]) > 0 {
+		w.pass(e, w.last)
+	}
+}
+
+// pass wakes the longest waiting claim whose place is at most upTo. The caller
+// holds mu.
+func (w *waiting) pass(e deferd.EndpointID, upTo int64) {
 	queue := w.claims[e]
-	if len(queue) == 0 {
+	if len(queue) == 0 || queue[0].place > upTo {
 		return
 	}
-	queue[0] <- struct{}{}
+	queue[0].woken <- upTo
 	w.set(e, queue[1:])
 }
 
-// leave takes a claim out and reports whether it had been woken.
-func (w *waiting) leave(e deferd.EndpointID, woken chan struct{}) bool {
+// leave takes a claim out. If it had been woken, it passes that on.
+func (w *waiting) leave(e deferd.EndpointID, a *waiter) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	queue := w.claims[e]
-	if i := slices.Index(queue, woken); i >= 0 {
+	if i := slices.Index(queue, a); i >= 0 {
 		w.set(e, slices.Delete(queue, i, i+1))
-		return false
+		return
 	}
-	return true
+	w.pass(e, <-a.woken)
 }
 
-func (w *waiting) set(e deferd.EndpointID, queue []chan struct{}) {
+func (w *waiting) set(e deferd.EndpointID, queue []*waiter) {
 	if len(queue) == 0 {
 		delete(w.claims, e)
 		return
