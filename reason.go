@@ -56,9 +56,9 @@ func (r Reason) end() State {
 
 // A Verdict is what becomes of an invocation after an attempt.
 type Verdict struct {
-	Again  bool // back to the queue; otherwise the reason is final
-	Counts bool // the attempt counts
-	Wait   time.Duration
+	Again  bool          // back to the queue; otherwise the reason is final
+	Counts bool          // the attempt counts
+	Wait   time.Duration // before it is tried again
 }
 
 // Judge decides, from the reason that ended an attempt, whether the invocation
@@ -71,7 +71,9 @@ func Judge(r Reason, attempts, deaths int) Verdict {
 	case ServerDied:
 		return Verdict{Again: deaths+1 < MaxServerDeaths}
 	case InstanceLost, OutOfMemory, DownloadLost, UploadLost, AgentLost:
-		return Verdict{Again: attempts+1 < MaxAttempts, Counts: true, Wait: time.Second << (2 * attempts)}
+		if attempts+1 < MaxAttempts {
+			return Verdict{Again: true, Counts: true, Wait: time.Second << (2 * attempts)}
+		}
 	}
 	return Verdict{Counts: true}
 }

@@ -82,6 +82,9 @@ func (s *Scheduler) live(ctx context.Context, i *instance, e deferd.Endpoint, c 
 	}
 	if s.c.Env != nil {
 		env, revoke, err := s.c.Env(ctx, m, i.id)
+		if ctx.Err() != nil && err != nil {
+			return ending{}
+		}
 		if err != nil {
 			return ending{message: fmt.Sprintf("the instance's environment could not be made: %v", err)}
 		}
@@ -89,38 +92,54 @@ func (s *Scheduler) live(ctx context.Context, i *instance, e deferd.Endpoint, c 
 		defer func() { revoke(context.WithoutCancel(ctx)) }()
 		spec.PlatformEnv = env
 	}
+	// The agent has drained or given up by then; stopping what has gone by
+	// itself, or was never started, does nothing.
+	defer func() {
+		if err := s.c.Runtime.Stop(context.WithoutCancel(ctx), i.id, deferd.StopGrace); err != nil {
+			s.log.ErrorContext(ctx, "an instance could not be stopped", "instance", i.id, "err", err)
+		}
+	}()
+	startup := i.startupTimeout()
+	listening := startup
+	if !spec.Data.Location.IsZero() {
+		listening += spec.DownloadTimeout // the model data comes first
+	}
+	deadline := time.Now().Add(listening)
 	if err := s.c.Runtime.Start(ctx, spec); err != nil {
 		if ctx.Err() != nil {
 			return ending{}
 		}
 		return ending{message: err.Error(), permanent: deferd.CodeOf(err) == deferd.Invalid}
 	}
-	// The agent has drained or given up by then; stopping what has gone by
-	// itself does nothing.
-	defer func() {
-		if err := s.c.Runtime.Stop(context.WithoutCancel(ctx), i.id, deferd.StopGrace); err != nil {
-			s.log.ErrorContext(ctx, "an instance could not be stopped", "instance", i.id, "err", err)
-		}
-	}()
+	late := time.NewTimer(time.Until(deadline))
+	defer late.Stop()
 	select {
 	case <-i.running:
 	case <-i.gone:
 		return i.endingBeforeReady()
+	case <-late.C:
+		return i.endingBeforeReady()
 	case <-ctx.Done():
 		return ending{}
 	}
-	return s.serveWith(ctx, i, e, c)
+	return s.serveWith(ctx, i, e, c, max(1, min(startup, time.Until(deadline))))
 }
 
-// serveWith runs the instance's agent.
-func (s *Scheduler) serveWith(ctx context.Context, i *instance, e deferd.Endpoint, c deferd.Config) ending {
+// startupTimeout is how long an instance has from its start, and its model
+// data, to its first healthy ping.
+func (i *instance) startupTimeout() time.Duration {
+	if i.variant.StartupTimeout == 0 {
+		return deferd.DefaultStartupTimeout
+	}
+	return i.variant.StartupTimeout
+}
+
+// serveWith runs the instance's agent, which has the startup time left to find
+// it healthy.
+func (s *Scheduler) serveWith(ctx context.Context, i *instance, e deferd.Endpoint, c deferd.Config, startup time.Duration) ending {
 	slots := deferd.DefaultConcurrency
 	if c.Async != nil && c.Async.Concurrency > 0 {
 		slots = c.Async.Concurrency
-	}
-	timeout := i.variant.StartupTimeout
-	if timeout == 0 {
-		timeout = deferd.DefaultStartupTimeout
 	}
 	agent := s.c.NewAgent(Instance{
 		Session:        deferd.Session{Endpoint: e.ID, Variant: i.variant.Name, Instance: i.id, Slots: slots},
@@ -128,7 +147,7 @@ func (s *Scheduler) serveWith(ctx context.Context, i *instance, e deferd.Endpoin
 		Addr:           i.addr,
 		Gone:           i.gone,
 		Exit:           func() deferd.Exit { return i.exit },
-		StartupTimeout: timeout,
+		StartupTimeout: startup,
 		Ready:          func() { s.becameReady(i) },
 	})
 	s.mu.Lock()
@@ -164,7 +183,7 @@ func (s *Scheduler) becameReady(i *instance) {
 // words, with what is known beyond them.
 func (i *instance) endingBeforeReady() ending {
 	exit, gone := i.exitIfGone()
-	if gone && exit.Permanent {
+	if gone && exit.Permanent && exit.Message != "" {
 		return ending{message: exit.Message, permanent: true}
 	}
 	message := fmt.Sprintf("The primary container for production variant %s did not pass the ping health check. "+
@@ -173,7 +192,7 @@ func (i *instance) endingBeforeReady() ending {
 		message += " " + exit.Message
 	}
 	// It had its whole time to become healthy: another one would not either.
-	return ending{message: message, permanent: !gone}
+	return ending{message: message, permanent: !gone || exit.Permanent}
 }
 
 func (i *instance) exitIfGone() (deferd.Exit, bool) {

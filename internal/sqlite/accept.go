@@ -36,7 +36,7 @@ func (s *Store) Accept(ctx context.Context, n deferd.NewInvocation) (inv deferd.
 		}
 		if n.RetryToken != [16]byte{} {
 			s.repeats.add(n.RetryToken, int64(inv.Seq), t.now)
-			t.undo = append(t.undo, func() { delete(s.repeats.seqs, n.RetryToken) })
+			t.undo = append(t.undo, s.repeats.undo)
 		}
 		t.announceWork(n.Endpoint)
 		t.announceDue(t.now.Add(n.TTL))

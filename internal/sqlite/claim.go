@@ -166,9 +166,17 @@ func (t *tx) ready(se session, n int, suspects bool) ([]*row, error) {
 // claimable reports whether an endpoint's queue may be claimed from: not once
 // it is deleted, and not while too much waits to be published.
 func (t *tx) claimable(endpoint int64) (open bool, err error) {
-	err = t.query(`SELECT 1 FROM endpoint e LEFT JOIN counts n ON n.endpoint = e.row
-		WHERE e.row = ? AND e.removed = 0 AND e.status <> 'Deleting' AND coalesce(n.unpublished, 0) <= ?`,
-		func(*sqlite.Stmt) error { open = true; return nil }, endpoint, maxUnpublished)
+	var unpublished int64
+	err = t.query(`SELECT coalesce(n.unpublished, 0) FROM endpoint e LEFT JOIN counts n ON n.endpoint = e.row
+		WHERE e.row = ? AND e.removed = 0 AND e.status <> 'Deleting'`,
+		func(s *sqlite.Stmt) error {
+			open, unpublished = true, s.ColumnInt64(0)
+			return nil
+		}, endpoint)
+	if open && unpublished > maxUnpublished {
+		t.store.held[endpoint] = true // until the next one is published
+		return false, err
+	}
 	return open, err
 }
 

@@ -15,19 +15,19 @@ import (
 type clock struct {
 	uptime func() time.Duration
 
-	mu     sync.Mutex // guards last
-	last   time.Time
 	anchor anchor
-	// ahead is how far the anchor's reading was ahead of wall time.
-	ahead time.Duration
+
+	mu   sync.Mutex // guards last
+	last time.Time
 }
 
 // An anchor ties a reading of the clock to the machine's uptime. It is stored
-// as JSON, once an opening.
+// as JSON, and kept as long as the boot lasts.
 type anchor struct {
 	Boot    string        // identifies the boot; "" where that cannot be known
 	Uptime  time.Duration // since that boot, sleep included
 	Reading time.Time
+	Ahead   time.Duration // how far the reading was ahead of wall time
 }
 
 const anchorKey = "clock"
@@ -43,14 +43,20 @@ func startClock(conn *sqlite.Conn) (*clock, error) {
 		return nil, err
 	}
 	newest := stored.Reading
-	err = t.query("SELECT accepted FROM invocation ORDER BY seq DESC LIMIT 1", func(s *sqlite.Stmt) error {
-		if at := columnTime(s, 0); at.After(newest) {
-			newest = at
+	for _, query := range []string{
+		"SELECT accepted FROM invocation ORDER BY seq DESC LIMIT 1",
+		"SELECT max(finished) FROM invocation WHERE finished IS NOT NULL",
+		"SELECT max(modified) FROM endpoint",
+	} {
+		err := t.query(query, func(s *sqlite.Stmt) error {
+			if at := columnTime(s, 0); at.After(newest) {
+				newest = at
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
 		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
 	}
 	c := newClock(stored, newest, bootID(), uptime, time.Now().Round(0))
 	value, err := json.Marshal(c.anchor)
@@ -60,26 +66,35 @@ func startClock(conn *sqlite.Conn) (*clock, error) {
 	return c, t.exec("INSERT OR REPLACE INTO meta VALUES (?, ?)", anchorKey, string(value))
 }
 
-// newClock starts a clock at wall time, or continues the stored one.
+// newClock continues the stored clock if it is of this boot, and begins at wall
+// time otherwise, but never before the newest stored time.
 func newClock(stored anchor, newest time.Time, boot string, uptime func() time.Duration, wall time.Time) *clock {
+	if boot != "" && boot == stored.Boot {
+		c := &clock{uptime: uptime, anchor: stored}
+		if !c.reading().Before(newest) {
+			return c
+		}
+	}
 	c := &clock{uptime: uptime, anchor: anchor{Boot: boot, Uptime: uptime(), Reading: wall.UTC()}}
-	switch {
-	case boot != "" && boot == stored.Boot:
-		c.anchor.Reading = stored.Reading.Add(c.anchor.Uptime - stored.Uptime)
-	case newest.After(wall):
-		c.anchor.Reading = newest.UTC()
-		c.ahead = newest.Sub(wall)
+	if newest.After(wall) {
+		c.anchor.Reading, c.anchor.Ahead = newest.UTC(), newest.Sub(wall)
 	}
 	return c
 }
 
-// Now reads the clock.
-func (c *clock) Now() time.Time {
+// reading is the anchor's reading plus what has passed since, of which half
+// does not count as long as the clock is ahead of wall time.
+func (c *clock) reading() time.Time {
 	passed := c.uptime() - c.anchor.Uptime
-	if slow := min(passed, 2*c.ahead); slow > 0 {
+	if slow := min(passed, 2*c.anchor.Ahead); slow > 0 {
 		passed -= slow / 2
 	}
-	now := c.anchor.Reading.Add(passed)
+	return c.anchor.Reading.Add(passed)
+}
+
+// Now reads the clock.
+func (c *clock) Now() time.Time {
+	now := c.reading()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if now.Before(c.last) {

@@ -60,6 +60,10 @@ func (t *tx) unstage(r *row) error {
 	n, err := t.change("DELETE FROM staged WHERE seq = ?", int64(r.Seq))
 	if n > 0 {
 		t.delta(r.endpoint).unpublished -= r.OutcomeSize
+		if t.store.held[r.endpoint] {
+			delete(t.store.held, r.endpoint)
+			t.announceWork(r.Invocation.Endpoint)
+		}
 	}
 	return err
 }
@@ -105,7 +109,7 @@ func (s *Store) Redecide(ctx context.Context, id deferd.InvocationID, o deferd.O
 			return err
 		}
 		t.announcePublishing(r.Seq)
-		return t.exec(`UPDATE invocation SET verdict = ?, decision = 2, reason = ?, message = ?,
+		return t.exec(`UPDATE invocation SET verdict = ?, decision = 2, given_up = 0, reason = ?, message = ?,
 			outcome_type = ?, outcome_size = ? WHERE seq = ?`,
 			int(o.State), string(o.Reason), o.Message, o.ContentType, o.Size, int64(r.Seq))
 	})
@@ -137,7 +141,8 @@ func (s *Store) Prune(ctx context.Context, before time.Time, n int) (pruned int,
 			return err
 		}
 		for _, r := range rows {
-			for _, table := range []string{"invocation", "body", "upload"} {
+			// Its abandoned uploads stay until they are aborted.
+			for _, table := range []string{"invocation", "body"} {
 				if err := t.exec("DELETE FROM "+table+" WHERE seq = ?", int64(r.Seq)); err != nil {
 					return err
 				}

@@ -35,6 +35,7 @@ func (s *Store) Invocation(ctx context.Context, e deferd.EndpointID, id string) 
 
 // Invocations lists an endpoint's invocations, newest first.
 func (s *Store) Invocations(ctx context.Context, q deferd.InvocationQuery) (page deferd.Page[deferd.Invocation], err error) {
+	q.Max = max(q.Max, 1)
 	before := int64(1<<63 - 1)
 	if q.Token != "" {
 		if before, err = strconv.ParseInt(q.Token, 36, 64); err != nil {

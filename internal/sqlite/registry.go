@@ -253,37 +253,40 @@ func (s *Store) ChangeEndpoint(ctx context.Context, id deferd.EndpointID, change
 // nothing is queued for it.
 func (s *Store) RemoveEndpoint(ctx context.Context, id deferd.EndpointID) error {
 	return s.write(ctx, func(t *tx) error {
-		var queued, deleting bool
+		var queued, deleting, found bool
 		err := t.query(`SELECT status = 'Deleting', EXISTS (SELECT 1 FROM invocation i WHERE i.endpoint = e.row AND i.state = 0)
 			FROM endpoint e WHERE id = ? AND removed = 0`, func(st *sqlite.Stmt) error {
-			deleting, queued = st.ColumnBool(0), st.ColumnBool(1)
+			deleting, queued, found = st.ColumnBool(0), st.ColumnBool(1), true
 			return nil
 		}, string(id))
 		switch {
 		case err != nil:
 			return err
+		case !found:
+			return nil // removed before
+		case !deleting:
+			return deferd.Errorf(deferd.Busy, "the endpoint is not being deleted")
 		case queued:
 			return deferd.Errorf(deferd.Busy, "the endpoint's queue is not empty yet")
-		case !deleting:
-			return nil // removed before
 		}
 		return t.exec("UPDATE endpoint SET removed = 1, status = 'Removed' WHERE id = ?", string(id))
 	})
 }
 
-// A cursor is a page token: the sort value and row of the last item.
+// A cursor is a page token: the sort value and name of the last item.
 type cursor struct {
-	Key string `json:"k"`
-	Row int64  `json:"r"`
+	Key  string `json:"k"`
+	Name string `json:"n"`
 }
 
 func (c cursor) token() string {
-	b, _ := json.Marshal(c) // strings and numbers always marshal
+	b, _ := json.Marshal(c) // strings always marshal
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
 // list reads one page of a table.
 func list[T any](ctx context.Context, s *Store, tab table, q deferd.ListQuery) (page deferd.Page[T], err error) {
+	q.Max = max(q.Max, 1)
 	where, args, err := filter(tab, q)
 	if err != nil {
 		return page, err
@@ -295,13 +298,13 @@ func list[T any](ctx context.Context, s *Store, tab table, q deferd.ListQuery) (
 	}
 	var last cursor
 	err = s.read(ctx, func(t *tx) error {
-		return t.query("SELECT doc, row, "+key+" FROM "+tab.name+" WHERE "+where+" ORDER BY "+key+order+", row"+order+" LIMIT ?",
+		return t.query("SELECT doc, name, "+key+" FROM "+tab.name+" WHERE "+where+" ORDER BY "+key+order+", name"+order+" LIMIT ?",
 			func(st *sqlite.Stmt) error {
 				if len(page.Items) == q.Max {
 					page.Token = last.token()
 					return nil
 				}
-				last = cursor{Key: st.ColumnText(2), Row: st.ColumnInt64(1)}
+				last = cursor{Key: st.ColumnText(2), Name: st.ColumnText(1)}
 				var v T
 				err := json.Unmarshal([]byte(st.ColumnText(0)), &v)
 				page.Items = append(page.Items, v)
@@ -363,7 +366,7 @@ func filter(tab table, q deferd.ListQuery) (string, []any, error) {
 		if q.Ascending {
 			op = ">"
 		}
-		add(fmt.Sprintf("(%s, row) %s (?, ?)", sortKey(q.SortBy), op), c.Key, c.Row)
+		add(fmt.Sprintf("(%s, name) %s (?, ?)", sortKey(q.SortBy), op), c.Key, c.Name)
 	}
 	return strings.Join(where, " AND "), args, nil
 }

@@ -16,6 +16,7 @@ const maxRepeats = 2_000_000
 // they are kept in memory, in the order of their accepts, and read back from
 // the newest rows when the file is opened. It belongs to the writer goroutine.
 type repeats struct {
+	max   int
 	seqs  map[[16]byte]int64
 	order []repeat // oldest first, from head on
 	head  int
@@ -26,7 +27,7 @@ type repeat struct {
 	at    time.Time
 }
 
-func newRepeats() *repeats { return &repeats{seqs: map[[16]byte]int64{}} }
+func newRepeats(most int) *repeats { return &repeats{max: most, seqs: map[[16]byte]int64{}} }
 
 // fill reads the tokens of the window ending now.
 func (r *repeats) fill(conn *sqlite.Conn, now time.Time) error {
@@ -41,7 +42,7 @@ func (r *repeats) fill(conn *sqlite.Conn, now time.Time) error {
 		return err
 	}
 	defer stmt.Reset()
-	bind(stmt, 1, maxRepeats)
+	bind(stmt, 1, r.max)
 	for {
 		more, err := stmt.Step()
 		if err != nil {
@@ -75,10 +76,18 @@ func (r *repeats) add(token [16]byte, seq int64, at time.Time) {
 	r.order = append(r.order, repeat{token, at})
 }
 
+// undo takes back the newest add whose accept was not stored. Undone one by one,
+// those of a group may come in any order.
+func (r *repeats) undo() {
+	newest := r.order[len(r.order)-1]
+	r.order = r.order[:len(r.order)-1]
+	delete(r.seqs, newest.token)
+}
+
 // expire forgets what has left the window, or is more than can be kept.
 func (r *repeats) expire(now time.Time) {
 	oldest := now.Add(-deferd.RepeatWindow)
-	for r.head < len(r.order) && (r.order[r.head].at.Before(oldest) || len(r.order)-r.head > maxRepeats) {
+	for r.head < len(r.order) && (r.order[r.head].at.Before(oldest) || len(r.order)-r.head > r.max) {
 		delete(r.seqs, r.order[r.head].token)
 		r.head++
 	}

@@ -189,8 +189,8 @@ CREATE TABLE counts (
 );
 `}
 
-// migrate brings the file to today's schema, one transaction a step.
-func migrate(conn *sqlite.Conn) error {
+// check refuses a file that is not ours, or that a newer deferd wrote.
+func check(conn *sqlite.Conn) error {
 	id, err := pragmaInt(conn, "application_id")
 	if err != nil {
 		return err
@@ -207,6 +207,15 @@ func migrate(conn *sqlite.Conn) error {
 		return fmt.Errorf("the file is a database, but not one of deferd's")
 	case version > int64(len(migrations)):
 		return fmt.Errorf("the file has schema version %d; this deferd knows versions up to %d: it was written by a newer one", version, len(migrations))
+	}
+	return nil
+}
+
+// migrate brings the file to today's schema, one transaction a step.
+func migrate(conn *sqlite.Conn) error {
+	version, err := pragmaInt(conn, "user_version")
+	if err != nil {
+		return err
 	}
 	for v := version; v < int64(len(migrations)); v++ {
 		if err := step(conn, v); err != nil {

@@ -85,6 +85,7 @@ func (t *tx) decide(r *row, o deferd.Outcome, byLease bool) error {
 	if err := t.stage(r, o); err != nil {
 		return err
 	}
+	t.freeSuspect(r)
 	t.move(r.endpoint, r.State, deferd.Publishing)
 	t.announcePublishing(r.Seq)
 	return t.exec(`UPDATE invocation SET state = 2, due = NULL, lease = ?, session = NULL, verdict = ?, decision = 1,
@@ -131,6 +132,14 @@ func (t *tx) stage(r *row, o deferd.Outcome) error {
 	return t.exec("INSERT OR REPLACE INTO staged VALUES (?, ?, ?, ?)", int64(r.Seq), body, metadata, upload)
 }
 
+// freeSuspect tells of work where a suspect leaves its instance, which may now
+// take another one that waits.
+func (t *tx) freeSuspect(r *row) {
+	if r.State == deferd.Running && r.InstanceLosses > 0 {
+		t.announceWork(r.Invocation.Endpoint)
+	}
+}
+
 // Release ends a lease without an outcome.
 func (s *Store) Release(ctx context.Context, rel deferd.Release) error {
 	return s.write(ctx, func(t *tx) error {
@@ -145,6 +154,7 @@ func (s *Store) Release(ctx context.Context, rel deferd.Release) error {
 // giveBack ends the lease of a running row: it goes back to the queue or ends,
 // as the domain decides.
 func (t *tx) giveBack(r *row, reason deferd.Reason, message string, after time.Duration) error {
+	t.freeSuspect(r)
 	o, v := r.Return(reason, message, t.now, r.gone)
 	if v.Counts {
 		r.Attempts++

@@ -13,8 +13,10 @@ package sqlite
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/deferd/deferd"
@@ -34,6 +36,13 @@ type Store struct {
 	repeats *repeats // the writer goroutine's
 
 	feeds feeds
+
+	closing sync.Once
+	closed  error // set by closing
+
+	held map[int64]bool // endpoints that may claim nothing until more is published; the writer goroutine's
+
+	observe func(query string) // sees each statement before it runs; nil but in tests
 }
 
 // Options are what a Store needs beside its file.
@@ -60,7 +69,7 @@ func Open(path string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", path, err)
 	}
-	s := &Store{log: o.Logger, now: o.Now, repeats: newRepeats()}
+	s := &Store{log: o.Logger, now: o.Now, repeats: newRepeats(maxRepeats), held: map[int64]bool{}}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -84,6 +93,11 @@ func Open(path string, o Options) (*Store, error) {
 func openConn(path string) (*sqlite.Conn, error) {
 	conn, err := sqlite.OpenConn(path, sqlite.OpenReadWrite|sqlite.OpenCreate)
 	if err != nil {
+		return nil, err
+	}
+	// First of all: a file that is refused stays as it is.
+	if err := check(conn); err != nil {
+		conn.Close()
 		return nil, err
 	}
 	err = pragmas(conn,
@@ -162,17 +176,16 @@ func (s *Store) recover(conn *sqlite.Conn) (err error) {
 // Now is the store's clock, at the resolution of the file's times.
 func (s *Store) Now() time.Time { return s.now().UTC().Truncate(time.Microsecond) }
 
-// Close waits for what is being written and closes the file.
+// Close waits for what is being written and closes the file. Closing it again
+// does nothing more.
 func (s *Store) Close() error {
-	s.writer.stop()
-	err := s.readers.Close()
-	if cerr := s.writer.conn.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return fmt.Errorf("close store: %w", err)
-	}
-	return nil
+	s.closing.Do(func() {
+		s.writer.stop()
+		if err := errors.Join(s.readers.Close(), s.writer.conn.Close()); err != nil {
+			s.closed = fmt.Errorf("close store: %w", err)
+		}
+	})
+	return s.closed
 }
 
 // CommitStats reports how many transactions were committed and how many
@@ -198,5 +211,7 @@ func (s *Store) read(ctx context.Context, fn func(*tx) error) error {
 		return &deferd.Error{Code: deferd.Unavailable, Msg: "the store cannot be read now", Err: err}
 	}
 	defer s.readers.Put(conn)
-	return storeError(fn(newTx(conn, s.Now())))
+	t := newTx(conn, s.Now())
+	t.store = s
+	return storeError(fn(t))
 }

@@ -12,7 +12,7 @@ import (
 
 // A tx is a transaction in progress, or a reading connection.
 type tx struct {
-	store  *Store // to announce to; nil where nobody listens
+	store  *Store // to announce to; nil while the file is being opened
 	conn   *sqlite.Conn
 	now    time.Time
 	counts map[int64]*delta // changes of this group, by endpoint row
@@ -27,6 +27,9 @@ func newTx(conn *sqlite.Conn, now time.Time) *tx {
 // query runs a statement, bound to args, and calls row for each row. Column
 // values are valid within row only.
 func (t *tx) query(query string, row func(*sqlite.Stmt) error, args ...any) (err error) {
+	if t.store != nil && t.store.observe != nil {
+		t.store.observe(query)
+	}
 	stmt, err := t.conn.Prepare(query)
 	if err != nil {
 		return fmt.Errorf("prepare: %w", err)

@@ -155,7 +155,7 @@ var settleTests = map[string]func(*testing.T, *fixture){
 		must(t, x.Redecide(t.Context(), l.Invocation, second))
 		must(t, x.Redecide(t.Context(), l.Invocation, deferd.End(deferd.UploadFailed, "again")))
 		p := x.publication(t)
-		if p.Decision != 2 || p.Outcome.Message != "no bucket" || string(p.Outcome.Body) != "no bucket" {
+		if p.Decision != 2 || p.GivenUp || p.Outcome.Message != "no bucket" || string(p.Outcome.Body) != "no bucket" {
 			t.Errorf("decision %d with %+v", p.Decision, p.Outcome)
 		}
 		must(t, x.Finish(t.Context(), l.Invocation, 1))

@@ -1,0 +1,219 @@
+package sqlite
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/deferd/deferd"
+	"zombiezen.com/go/sqlite"
+)
+
+// life takes invocations through everything that happens to them often.
+func (b *bench) life(t *testing.T) {
+	ctx := t.Context()
+	s := b.session(t, 4)
+	labelled := newInvocation()
+	labelled.InferenceID, labelled.RetryToken = "label", token(1)
+	for _, n := range []deferd.NewInvocation{newInvocation(), inline(100), labelled, newInvocation(), newInvocation(), newInvocation()} {
+		_, _, err := b.Accept(ctx, n)
+		must(t, err)
+	}
+	labelled.ID = newInvocation().ID
+	_, _, err := b.Accept(ctx, labelled)
+	must(t, err)
+	c, err := b.Claim(ctx, s, 0, 4)
+	must(t, err)
+	held := []deferd.LeaseID{c.Leases[0].ID, c.Leases[1].ID, c.Leases[2].ID}
+	_, err = b.Extend(ctx, s, c.Number, held)
+	must(t, err)
+	_, err = b.Leased(ctx, held[0])
+	must(t, err)
+	_, err = b.RecordUpload(ctx, held[0], deferd.Upload{Location: deferd.Location{Bucket: "b", Key: "k"}, ID: "u"})
+	must(t, err)
+	_, err = b.Body(ctx, c.Leases[1].Invocation)
+	must(t, err)
+	must(t, b.Settle(ctx, deferd.Settlement{Lease: held[0], Outcome: completed("out")}))
+	must(t, b.Settle(ctx, deferd.Settlement{Lease: held[1], Outcome: completed("out")}))
+	must(t, b.Release(ctx, deferd.Release{Lease: held[2], Reason: deferd.InstanceLost}))
+	ps, err := b.Publishing(ctx, 0, 10)
+	must(t, err)
+	must(t, b.GiveUp(ctx, ps[0].Invocation.ID))
+	must(t, b.Redecide(ctx, ps[0].Invocation.ID, deferd.End(deferd.UploadFailed, "m")))
+	must(t, b.Finish(ctx, ps[0].Invocation.ID, 2))
+	must(t, b.Finish(ctx, ps[1].Invocation.ID, 1))
+	uploads, err := b.Abandoned(ctx, 10)
+	must(t, err)
+	must(t, b.Aborted(ctx, uploads[0].ID))
+	_, err = b.End(ctx, c.Leases[3].Invocation, deferd.End(deferd.CancelRequested, "m"))
+	must(t, err)
+	_, err = b.Invocation(ctx, "e", "label")
+	must(t, err)
+	_, err = b.Invocation(ctx, "e", string(c.Leases[0].Invocation))
+	must(t, err)
+	_, err = b.Invocations(ctx, deferd.InvocationQuery{Endpoint: "e", Max: 2})
+	must(t, err)
+	_, err = b.Counts(ctx, "e")
+	must(t, err)
+	_, err = b.OldestQueued(ctx, "e")
+	must(t, err)
+	_, err = b.Sweep(ctx, 10)
+	must(t, err)
+	b.advance(10 * time.Second)
+	_, err = b.Sweep(ctx, 10)
+	must(t, err)
+	b.advance(2 * time.Hour)
+	_, err = b.Sweep(ctx, 10)
+	must(t, err)
+	must(t, b.CloseSession(ctx, s, deferd.InstanceEnded))
+}
+
+// TestQueriesUseIndexes asks SQLite how it does each statement of the queue's
+// life: it must walk no table and sort nothing.
+func TestQueriesUseIndexes(t *testing.T) {
+	b := newBench(t)
+	var mu sync.Mutex
+	seen := map[string]bool{}
+	b.observe = func(query string) {
+		mu.Lock()
+		defer mu.Unlock()
+		seen[query] = true
+	}
+	b.life(t)
+	b.observe = nil
+	if len(seen) < 25 {
+		t.Errorf("%d statements were seen, fewer than there must be", len(seen))
+	}
+	// Indexes that hold nothing but what is wanted.
+	walked := []string{"SCAN upload USING INDEX upload_abandoned", "SCAN endpoint USING COVERING INDEX endpoint_deleting"}
+	for query := range seen {
+		for _, step := range b.plan(t, query) {
+			if slices.Contains(walked, step) {
+				continue
+			}
+			if strings.Contains(step, "SCAN") || strings.Contains(step, "TEMP B-TREE") {
+				t.Errorf("%s\nin\n%s", step, query)
+			}
+		}
+	}
+}
+
+func (b *bench) plan(t *testing.T, query string) (steps []string) {
+	t.Helper()
+	must(t, b.writer.do(func(tx *tx) error {
+		return tx.query("EXPLAIN QUERY PLAN "+query, func(s *sqlite.Stmt) error {
+			steps = append(steps, s.ColumnText(3))
+			return nil
+		})
+	}))
+	return steps
+}
+
+// TestCostOfAnInvocation counts what one invocation costs the store from its
+// accept to its end.
+func TestCostOfAnInvocation(t *testing.T) {
+	b := newBench(t)
+	s := b.session(t, 1)
+	_, _, err := b.Accept(t.Context(), newInvocation())
+	must(t, err)
+	number := b.run(t, s, 0) // the first makes the row of counts, and prepares statements
+
+	statements := 0
+	var mu sync.Mutex
+	b.observe = func(string) { mu.Lock(); statements++; mu.Unlock() }
+	commits, _ := b.CommitStats()
+	_, _, err = b.Accept(t.Context(), newInvocation())
+	must(t, err)
+	accept := statements
+	b.run(t, s, number)
+	b.observe = nil
+	after, _ := b.CommitStats()
+
+	if got := after - commits; got != 4 {
+		t.Errorf("it takes %d transactions, want 4: accept, claim, settle, finish", got)
+	}
+	// Endpoint, row and counts.
+	if accept != 3 {
+		t.Errorf("an accept runs %d statements, want 3", accept)
+	}
+	if got := statements - accept; got != 17 {
+		t.Errorf("claim, settle and finish run %d statements, want 17", got)
+	}
+}
+
+func TestAllocationsOfAnAccept(t *testing.T) {
+	b := newBench(t)
+	invocations := make([]deferd.NewInvocation, 201)
+	for i := range invocations {
+		invocations[i] = newInvocation()
+	}
+	i := 0
+	got := testing.AllocsPerRun(len(invocations)-1, func() {
+		if _, _, err := b.Accept(t.Context(), invocations[i]); err != nil {
+			t.Error(err)
+		}
+		i++
+	})
+	if got > 40 {
+		t.Errorf("an accept allocates %v times, want at most 40", got)
+	}
+}
+
+func BenchmarkAccept(b *testing.B) {
+	s := newBench(b)
+	b.ReportAllocs()
+	b.SetParallelism(64)
+	b.ResetTimer()
+	b.RunParallel(func(p *testing.PB) {
+		for p.Next() {
+			if _, _, err := s.Accept(b.Context(), newInvocation()); err != nil {
+				b.Error(err)
+			}
+		}
+	})
+	commits, operations := s.CommitStats()
+	b.ReportMetric(float64(operations)/float64(commits), "ops/commit")
+}
+
+func BenchmarkClaimSettleFinish(b *testing.B) {
+	s := newBench(b)
+	var wg sync.WaitGroup
+	next := make(chan struct{}, 64)
+	for range 64 {
+		wg.Go(func() {
+			for range next {
+				if _, _, err := s.Accept(b.Context(), newInvocation()); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	}
+	for range b.N {
+		next <- struct{}{}
+	}
+	close(next)
+	wg.Wait()
+	session := s.session(b, 64)
+	b.ReportAllocs()
+	b.ResetTimer()
+	var confirmed int64
+	for done := 0; done < b.N; {
+		c, err := s.Claim(b.Context(), session, confirmed, 64)
+		must(b, err)
+		confirmed = c.Number
+		for _, l := range c.Leases {
+			wg.Go(func() {
+				if err := s.Settle(b.Context(), deferd.Settlement{Lease: l.ID, Outcome: completed("out")}); err != nil {
+					b.Error(err)
+				}
+				if err := s.Finish(b.Context(), l.Invocation, 1); err != nil {
+					b.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		done += len(c.Leases)
+	}
+}
