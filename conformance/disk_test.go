@@ -109,4 +109,3 @@ func mountSmallDisk(t *testing.T, dir string) {
 		}
 	})
 }
-

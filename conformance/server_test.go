@@ -62,8 +62,9 @@ func buildAndRun(m *testing.M) int {
 type server struct {
 	t       *testing.T
 	dir     string
-	url     string // of the AWS services
-	console string // of the second listener
+	args    []string // beyond those that every server is started with
+	url     string   // of the AWS services
+	console string   // of the second listener
 
 	cmd  *exec.Cmd
 	gone chan error // what cmd.Wait said
@@ -110,7 +111,7 @@ func (s *server) imagesFile() string  { return filepath.Join(s.dir, "images.yaml
 func (s *server) journalFile() string { return filepath.Join(s.dir, "journal") }
 func (s *server) logFile() string     { return filepath.Join(s.dir, "deferd.log") }
 
-var readyLine = regexp.MustCompile(`^deferd: listening on (http://\S+) \(console (http://\S+)\)$`)
+var readyLine = regexp.MustCompile(`^deferd: listening on (https?://\S+) \(console (http://\S+)\)$`)
 
 // start starts the program and returns when it says that it listens.
 func (s *server) start() {
@@ -120,8 +121,8 @@ func (s *server) start() {
 		s.t.Fatal(err)
 	}
 	defer log.Close() // the child has its own
-	cmd := exec.Command(deferdProgram, "serve",
-		"--data", s.data(), "--images", s.imagesFile(), "--listen", "127.0.0.1:0", "--console", "127.0.0.1:0")
+	cmd := exec.Command(deferdProgram, append([]string{"serve",
+		"--data", s.data(), "--images", s.imagesFile(), "--listen", "127.0.0.1:0", "--console", "127.0.0.1:0"}, s.args...)...)
 	cmd.Stderr = log
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {

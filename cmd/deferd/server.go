@@ -2,12 +2,9 @@ package main
 
 import (
 	"context"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -17,8 +14,6 @@ import (
 
 	"github.com/deferd/deferd"
 	"github.com/deferd/deferd/internal/agent"
-	"github.com/deferd/deferd/internal/awsapi"
-	"github.com/deferd/deferd/internal/awsmodel"
 	"github.com/deferd/deferd/internal/dispatch"
 	"github.com/deferd/deferd/internal/keyring"
 	"github.com/deferd/deferd/internal/modeldata"
@@ -26,9 +21,7 @@ import (
 	"github.com/deferd/deferd/internal/process"
 	"github.com/deferd/deferd/internal/s3"
 	"github.com/deferd/deferd/internal/scheduler"
-	"github.com/deferd/deferd/internal/sigv4"
 	"github.com/deferd/deferd/internal/sqlite"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
 // A server is the parts of "deferd serve", wired together.
@@ -165,39 +158,6 @@ func (srv *server) prepareSDK(ctx context.Context) error {
 	return writeFile(filepath.Join(srv.settings.Data, sdkConfigFile), text, 0o644)
 }
 
-// prepareKeys makes the account's first access key, and ends the keys of
-// instances that did not survive the server.
-func (srv *server) prepareKeys(ctx context.Context) error {
-	account := deferd.AccountID(srv.settings.Account)
-	keys, err := srv.store.AccessKeys(ctx, account)
-	if err != nil {
-		return err
-	}
-	lasting := 0
-	for _, k := range keys {
-		if k.Token == "" {
-			lasting++
-			continue
-		}
-		if err := srv.store.DeleteKey(ctx, k.ID); err != nil {
-			return err
-		}
-	}
-	path := filepath.Join(srv.settings.Data, credentialsFile)
-	if _, err := os.Stat(path); lasting > 0 && err == nil {
-		return nil
-	}
-	k, secret := srv.keys.NewKey(account, "arn:aws:iam::"+srv.settings.Account+":root")
-	if err := srv.store.PutKey(ctx, k); err != nil {
-		return err
-	}
-	if err := writeCredentials(path, k.ID, secret); err != nil {
-		return fmt.Errorf("write credentials: %w", err)
-	}
-	srv.log.InfoContext(ctx, "made an access key", "file", path)
-	return nil
-}
-
 func (srv *server) buildRuntime() error {
 	images, err := process.LoadImages(srv.settings.Images)
 	if err != nil {
@@ -221,152 +181,5 @@ func (srv *server) newAgent(i scheduler.Instance) scheduler.Agent {
 		StartupTimeout: i.StartupTimeout, StopLimit: srv.settings.StopLimit, Ready: i.Ready,
 		Log:    srv.logs.of(i.Endpoint, i.Session.Variant, i.Session.Instance),
 		Logger: srv.log.With("endpoint", i.Endpoint),
-	})
-}
-
-// instanceEnv gives each instance keys for S3 that end with it, as on SageMaker
-// it has those of its execution role. Nil where that is turned off.
-func (srv *server) instanceEnv() func(context.Context, deferd.Model, deferd.InstanceID) (map[string]string, func(context.Context), error) {
-	if srv.embedded == nil || !srv.settings.InstanceCredentials {
-		return nil
-	}
-	return func(ctx context.Context, m deferd.Model, id deferd.InstanceID) (map[string]string, func(context.Context), error) {
-		arn := m.RoleARN
-		if arn == "" {
-			arn = "arn:aws:iam::" + string(m.Account) + ":root"
-		}
-		k, secret := srv.keys.NewSession(m.Account, arn, "s3")
-		if err := srv.store.PutKey(ctx, k); err != nil {
-			return nil, nil, err
-		}
-		revoke := func(ctx context.Context) {
-			if err := srv.store.DeleteKey(ctx, k.ID); err != nil {
-				srv.log.ErrorContext(ctx, "an instance's keys could not be deleted", "instance", id, "err", err)
-			}
-			srv.keys.Forget(k.ID)
-		}
-		return map[string]string{
-			"AWS_ACCESS_KEY_ID": k.ID, "AWS_SECRET_ACCESS_KEY": secret, "AWS_SESSION_TOKEN": k.Token,
-			"AWS_REGION": srv.settings.region(), "AWS_DEFAULT_REGION": srv.settings.region(), "AWS_ENDPOINT_URL": srv.url,
-		}, revoke, nil
-	}
-}
-
-// key finds what a signature is checked with.
-func (srv *server) key(ctx context.Context, id string) (sigv4.Key, error) {
-	k, secret, err := srv.keys.Lookup(ctx, srv.store, id)
-	if err != nil {
-		return sigv4.Key{}, err
-	}
-	return sigv4.Key{
-		ID: k.ID, Secret: secret, Token: k.Token, Service: k.Service,
-		Principal: deferd.Principal{Account: k.Account, ARN: k.ARN, AccessKey: k.ID},
-	}, nil
-}
-
-// hosts are the names that the server goes by; below them buckets may stand.
-func (srv *server) hosts() []string { return append([]string{"localhost"}, srv.settings.PublicHost...) }
-
-// bucketOf is the bucket in a Host header, "" for none.
-func (srv *server) bucketOf(host string) string {
-	name, _, err := net.SplitHostPort(host)
-	if err != nil {
-		name = host
-	}
-	for _, h := range srv.hosts() {
-		if b, ok := strings.CutSuffix(strings.ToLower(name), "."+strings.ToLower(h)); ok {
-			return b
-		}
-	}
-	return ""
-}
-
-// api is the listener for all AWS services.
-func (srv *server) api() http.Handler {
-	s := srv.settings
-	verifier := sigv4.New(srv.key, sigv4.Options{Region: s.Region, Skew: s.ClockSkew, Bucket: srv.bucketOf})
-	objects := awsapi.S3{AWS: srv.embedded == nil && isAWS(s.S3)}
-	if srv.embedded != nil {
-		objects.Handler = objectHandler{objectserver.NewHandler(srv.embedded, objectserver.HandlerOptions{
-			Region: s.region(), Account: s.Account, Hosts: srv.hosts(), Authorize: deferd.WithinAccount, Logger: srv.log,
-		})}
-		own, err := url.Parse(srv.url)
-		if err == nil {
-			objects.Hosts = append(srv.hosts(), own.Hostname())
-		}
-	} else if u, err := url.Parse(s.S3); err == nil {
-		objects.Hosts = []string{u.Hostname()}
-	}
-	return srv.afterStart(awsapi.New(awsapi.Config{
-		Store: srv.store, Region: s.region(), Verifier: verifier, Authorize: deferd.WithinAccount,
-		Limits: awsmodel.Limits{MaxTimeout: s.MaxTimeout, MaxTTL: s.MaxTTL},
-		S3:     objects, Logger: srv.log, Changed: srv.scheduler.Changed, Status: srv.status, Ready: srv.ready,
-	}).Handler())
-}
-
-// afterStart keeps everybody but health checks out until what an earlier life
-// had decided is published: what clients see in S3 never goes back.
-func (srv *server) afterStart(h http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if srv.state.Load() == &starting && r.URL.Path != "/healthz" && r.URL.Path != "/readyz" {
-			w.Header().Set("Retry-After", "1")
-			http.Error(w, starting, http.StatusServiceUnavailable)
-			return
-		}
-		h.ServeHTTP(w, r)
-	})
-}
-
-// An objectHandler hands the embedded S3 what was verified.
-type objectHandler struct{ h *objectserver.Handler }
-
-func (o objectHandler) Serve(w http.ResponseWriter, r *http.Request, p deferd.Principal, body *sigv4.Body) {
-	o.h.Serve(w, r, p, body)
-}
-
-// status says what runs for an endpoint.
-func (srv *server) status(id deferd.EndpointID) map[deferd.VariantName]awsapi.VariantStatus {
-	out := map[deferd.VariantName]awsapi.VariantStatus{}
-	for name, n := range srv.scheduler.Instances(id) {
-		out[name] = awsapi.VariantStatus{Instances: n.Ready}
-	}
-	return out
-}
-
-// consoleHandler is the listener for those who operate the server.
-func (srv *server) consoleHandler() http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(srv.metrics(), promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError}))
-	guarded := srv.guard(mux)
-	outer := http.NewServeMux()
-	outer.Handle("/", guarded)
-	outer.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	outer.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if err := srv.ready(); err != nil {
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
-			return
-		}
-		fmt.Fprintln(w, "ok")
-	})
-	return outer
-}
-
-// guard asks for the console's password where there is one. The file is read
-// at each request, so that a change needs no restart.
-func (srv *server) guard(h http.Handler) http.Handler {
-	path := srv.settings.ConsolePasswordFile
-	if path == "" {
-		return h
-	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		b, err := os.ReadFile(path)
-		want := strings.TrimSpace(string(b))
-		user, got, _ := r.BasicAuth()
-		if err != nil || want == "" || user != "deferd" || subtle.ConstantTimeCompare([]byte(got), []byte(want)) != 1 {
-			w.Header().Set("WWW-Authenticate", `Basic realm="deferd"`)
-			http.Error(w, "unauthorized", http.StatusUnauthorized)
-			return
-		}
-		h.ServeHTTP(w, r)
 	})
 }

@@ -22,7 +22,7 @@ func parseTarget(host, escapedPath string, names []string) (target, error) {
 	if !ok {
 		return target{}, s3Error(codeInvalidKey, "")
 	}
-	if bucket := hostBucket(host, names); bucket != "" {
+	if bucket := HostBucket(host, names); bucket != "" {
 		key, err := unescapeKey(rest)
 		return target{bucket, key}, err
 	}
@@ -49,8 +49,9 @@ func unescapeKey(s string) (string, error) {
 	return key, nil
 }
 
-// hostBucket returns the bucket that a virtual host names, or "".
-func hostBucket(host string, names []string) string {
+// HostBucket returns the bucket that a Host header names below one of the names
+// of the server, or "". A verifier of signatures has to go by the same.
+func HostBucket(host string, names []string) string {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
 	}
