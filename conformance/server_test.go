@@ -63,6 +63,7 @@ type server struct {
 	t       *testing.T
 	dir     string
 	args    []string // beyond those that every server is started with
+	env     []string // beyond the environment of the test
 	url     string   // of the AWS services
 	console string   // of the second listener
 
@@ -123,6 +124,7 @@ func (s *server) start() {
 	defer log.Close() // the child has its own
 	cmd := exec.Command(deferdProgram, append([]string{"serve",
 		"--data", s.data(), "--images", s.imagesFile(), "--listen", "127.0.0.1:0", "--console", "127.0.0.1:0"}, s.args...)...)
+	cmd.Env = append(os.Environ(), s.env...)
 	cmd.Stderr = log
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
