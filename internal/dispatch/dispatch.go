@@ -13,6 +13,8 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -47,6 +49,7 @@ type Dispatch struct {
 	mu     sync.Mutex
 	orders map[deferd.InstanceID]deferd.Order
 	speaks map[deferd.SessionID]deferd.Session // sessions opened here
+	ended  map[deferd.SessionID]bool           // those whose end could not be stored
 }
 
 // New makes a Dispatch and registers it for the store's work.
@@ -59,6 +62,7 @@ func New(c Config) *Dispatch {
 		waiting: waiting{claims: map[deferd.EndpointID][]*waiter{}},
 		orders:  map[deferd.InstanceID]deferd.Order{},
 		speaks:  map[deferd.SessionID]deferd.Session{},
+		ended:   map[deferd.SessionID]bool{},
 	}
 	d.publisher = newPublisher(c)
 	c.Store.OnWork(d.waiting.wake)
@@ -66,12 +70,12 @@ func New(c Config) *Dispatch {
 	return d
 }
 
-// Run publishes outcomes and aborts abandoned uploads until ctx ends. What is
+// Run publishes outcomes and tidies up behind agents until ctx ends. What is
 // still to be published then is published by the next server that runs.
 func (d *Dispatch) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { d.publisher.run(ctx) })
-	wg.Go(func() { d.sweepUploads(ctx) })
+	wg.Go(func() { d.tidy(ctx) })
 	wg.Wait()
 	return nil
 }
@@ -129,13 +133,18 @@ func (d *Dispatch) Open(ctx context.Context, s deferd.Session) (deferd.SessionID
 	return id, nil
 }
 
-// Close ends a session in order.
+// Close ends a session in order. Where the store cannot do that now it is done
+// later, also if the agent gives up asking: what the session holds must not stay
+// with it.
 func (d *Dispatch) Close(ctx context.Context, id deferd.SessionID) error {
-	if err := d.store.CloseSession(ctx, id, deferd.InstanceEnded); err != nil {
-		return err
-	}
+	err := d.store.CloseSession(ctx, id, deferd.InstanceEnded)
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if err != nil {
+		d.ended[id] = true
+		return err
+	}
+	delete(d.ended, id)
 	if s, ok := d.speaks[id]; ok {
 		delete(d.orders, s.Instance)
 		delete(d.speaks, id)
@@ -323,22 +332,38 @@ func (d *Dispatch) UploadPart(ctx context.Context, _ deferd.LeaseID, u deferd.Up
 	return d.objects.UploadPart(ctx, u, n, size, body)
 }
 
-// sweepInterval is how often abandoned uploads are looked for. They cost space
-// only.
-const sweepInterval = time.Minute
+// tidyInterval is how often it is looked for what agents have left behind.
+// Abandoned uploads cost space only; sessions that could not be closed are rare.
+const tidyInterval = time.Minute
 
-// sweepUploads aborts the uploads of leases that ended without a settle.
-func (d *Dispatch) sweepUploads(ctx context.Context) {
+// tidy closes sessions that could not be closed, and aborts the uploads of
+// leases that ended without a settle, until ctx ends.
+func (d *Dispatch) tidy(ctx context.Context) {
 	for {
+		if err := d.closeEnded(ctx); err != nil && ctx.Err() == nil {
+			d.log.WarnContext(ctx, "sessions could not be closed", "err", err)
+		}
 		if err := d.abortAbandoned(ctx); err != nil && ctx.Err() == nil {
 			d.log.WarnContext(ctx, "abandoned uploads could not be aborted", "err", err)
 		}
 		select {
-		case <-time.After(sweepInterval):
+		case <-time.After(tidyInterval):
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+func (d *Dispatch) closeEnded(ctx context.Context) error {
+	d.mu.Lock()
+	ended := slices.Collect(maps.Keys(d.ended))
+	d.mu.Unlock()
+	for _, id := range ended {
+		if err := d.Close(ctx, id); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // abortAbandoned goes on until none is left or a batch has failed in part; what

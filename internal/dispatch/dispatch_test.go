@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/deferd/deferd"
@@ -226,7 +227,9 @@ var (
 	errDenied      = &deferd.Error{Code: deferd.Denied, Msg: "AccessDenied"}
 )
 
-func TestClaimIsWoken(t *testing.T) {
+func TestClaimIsWoken(t *testing.T) { synctest.Test(t, testClaimIsWoken) }
+
+func testClaimIsWoken(t *testing.T) {
 	b := newBench(t)
 	const agents = 5
 	leases := make(chan deferd.Lease, agents)
@@ -242,9 +245,7 @@ func TestClaimIsWoken(t *testing.T) {
 			leases <- c.Leases[0]
 		}()
 	}
-	for b.waiting.count() < agents {
-		time.Sleep(time.Millisecond) // until all wait; what follows does not depend on it
-	}
+	synctest.Wait() // until all wait
 	before := b.store.claims.Load()
 	seen := map[deferd.InvocationID]bool{}
 	for range agents {

@@ -201,7 +201,11 @@ func (p *publisher) load(ctx context.Context, after deferd.Sequence) (n int, las
 // the outcome.
 func (p *publisher) work(ctx context.Context, j job) {
 	err := p.publish(ctx, j)
-	if err == nil || ctx.Err() != nil {
+	if err == nil {
+		p.forget(j.seq)
+		return
+	}
+	if ctx.Err() != nil {
 		return
 	}
 	p.retries.Add(1)
@@ -221,7 +225,6 @@ func (p *publisher) publish(ctx context.Context, j job) error {
 		return err
 	}
 	if len(ps) == 0 || ps[0].Invocation.Seq != j.seq {
-		p.forget(j.seq)
 		return nil // finished before
 	}
 	pub := ps[0]
@@ -310,9 +313,12 @@ func (p *publisher) giveUp(ctx context.Context, pub deferd.Publication) error {
 	case err != nil && patienceFor(err) == patience && p.store.Now().Sub(inv.Settled) < 2*patience:
 		return fmt.Errorf("look whether invocation %s was published: %w", inv.ID, err)
 	}
-	// The second decision is announced, and published, like the first.
-	p.forget(inv.Seq)
-	return p.store.Redecide(ctx, inv.ID, deferd.End(deferd.UploadFailed, deferd.FailureMessage(deferd.UploadFailed)))
+	err = p.store.Redecide(ctx, inv.ID, deferd.End(deferd.UploadFailed, deferd.FailureMessage(deferd.UploadFailed)))
+	if err != nil {
+		return err
+	}
+	// The second decision's announcement finds this job still known.
+	return p.publish(ctx, job{seq: inv.Seq})
 }
 
 // finish ends an invocation whose outcome is where it is going to be.
@@ -321,11 +327,11 @@ func (p *publisher) finish(ctx context.Context, pub deferd.Publication) error {
 		return err
 	}
 	p.published.Add(1)
-	p.forget(pub.Invocation.Seq)
 	return nil
 }
 
-// forget lets an invocation be queued again by what its store announces.
+// forget says that a job is done. Until then there is no second one for the
+// same outcome.
 func (p *publisher) forget(seq deferd.Sequence) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

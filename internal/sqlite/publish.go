@@ -61,8 +61,8 @@ func (t *tx) unstage(r *row) error {
 	if n > 0 {
 		t.delta(r.endpoint).unpublished -= r.OutcomeSize
 		if t.store.held[r.endpoint] {
-			delete(t.store.held, r.endpoint)
 			t.announceWork(r.Invocation.Endpoint)
+			t.after = append(t.after, func() { delete(t.store.held, r.endpoint) })
 		}
 	}
 	return err

@@ -14,7 +14,7 @@ import (
 )
 
 // together holds the writer up until all operations wait for it, so that they
-// share a transaction, and returns their errors.
+// share a transaction, in this order, and returns their errors.
 func (b *bench) together(t *testing.T, operations ...func(context.Context) error) []error {
 	t.Helper()
 	errs := make([]error, len(operations))
@@ -36,8 +36,8 @@ func (b *bench) together(t *testing.T, operations ...func(context.Context) error
 		synctest.Wait()
 		for i, f := range operations {
 			wg.Go(func() { errs[i] = f(context.Background()) })
+			synctest.Wait() // until it waits, so that they come in this order
 		}
-		synctest.Wait()
 		close(hold)
 		wg.Wait()
 	})
@@ -113,11 +113,11 @@ func TestOneFailureTakesNoOtherDown(t *testing.T) {
 	retried := newInvocation()
 	retried.RetryToken = token(7)
 	errs := b.together(t,
-		b.accepting(newInvocation()), broken, b.accepting(retried), b.accepting(unknown), b.accepting(twice), b.accepting(newInvocation()))
+		b.accepting(newInvocation()), b.accepting(retried), broken, b.accepting(unknown), b.accepting(twice), b.accepting(newInvocation()))
 	want := []struct {
 		ok   bool
 		code deferd.Code
-	}{{ok: true}, {code: deferd.Internal}, {ok: true}, {code: deferd.NotFound}, {code: deferd.Internal}, {ok: true}}
+	}{{ok: true}, {ok: true}, {code: deferd.Internal}, {code: deferd.NotFound}, {code: deferd.Internal}, {ok: true}}
 	for i, err := range errs {
 		if (err == nil) != want[i].ok || err != nil && deferd.CodeOf(err) != want[i].code {
 			t.Errorf("operation %d gives %v, want %+v", i, err, want[i])

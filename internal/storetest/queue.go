@@ -290,6 +290,43 @@ var leaseTests = map[string]func(*testing.T, *fixture){
 			t.Errorf("its neighbour was handed %d, want 1", len(third.Leases))
 		}
 	},
+	"a suspect that ends tells of the next one": func(t *testing.T, x *fixture) {
+		x.accept(t, 3)
+		c := x.claim(t, x.session(t, "i", 3), 0, 3)
+		for _, l := range c.Leases {
+			must(t, x.Release(t.Context(), deferd.Release{Lease: l.ID, Reason: deferd.InstanceLost}))
+		}
+		x.clock.advance(time.Minute)
+		_, err := x.Sweep(t.Context(), 10)
+		must(t, err)
+		s := x.session(t, "j", 3)
+		var told atomic.Int64
+		x.OnWork(func(deferd.EndpointID) { told.Add(1) })
+		ends := []func(deferd.Lease) error{
+			func(l deferd.Lease) error {
+				return x.Settle(t.Context(), deferd.Settlement{Lease: l.ID, Outcome: success("out")})
+			},
+			func(l deferd.Lease) error {
+				return x.Release(t.Context(), deferd.Release{Lease: l.ID, Reason: deferd.ModelBusy, After: time.Hour})
+			},
+			func(l deferd.Lease) error {
+				return second(x.End(t.Context(), l.Invocation, deferd.End(deferd.CancelRequested, "m")))
+			},
+		}
+		for i, end := range ends {
+			c = x.claim(t, s, c.Number, 3)
+			if len(c.Leases) != 1 {
+				t.Fatalf("claim %d got %d suspects, want 1", i, len(c.Leases))
+			}
+			before := told.Load()
+			if err := end(c.Leases[0]); err != nil && deferd.CodeOf(err) != deferd.Exists {
+				t.Fatal(err)
+			}
+			if told.Load() == before {
+				t.Errorf("end %d: nobody was told that the instance may take another suspect", i)
+			}
+		}
+	},
 	"the third lost attempt is the last": func(t *testing.T, x *fixture) {
 		inv := x.accept(t, 1)[0]
 		for attempt := 1; attempt <= deferd.MaxAttempts; attempt++ {

@@ -98,6 +98,37 @@ var registryTests = map[string]func(*testing.T, *fixture){
 			t.Errorf("live endpoints differ (-want +got):\n%s", diff)
 		}
 	},
+	"equals are listed by name": func(t *testing.T, x *fixture) {
+		for _, name := range []string{"b", "d", "a", "c"} {
+			x.addEndpoint(t, name)
+		}
+		for _, c := range []struct {
+			order     deferd.ListOrder
+			ascending bool
+			want      string
+		}{
+			{deferd.ByStatus, true, "abcdep"}, {deferd.ByStatus, false, "epdcba"},
+			{deferd.ByCreation, true, "abcdep"}, {deferd.ByCreation, false, "epdcba"},
+		} {
+			got, token := "", ""
+			for more := true; more; more = token != "" {
+				p, err := x.Endpoints(t.Context(), deferd.ListQuery{Account: account, SortBy: c.order, Ascending: c.ascending, Max: 2, Token: token})
+				must(t, err)
+				for _, e := range p.Items {
+					got += string(e.Name)
+				}
+				token = p.Token
+			}
+			if got != c.want {
+				t.Errorf("order %d, ascending %v: %s, want %s", c.order, c.ascending, got, c.want)
+			}
+		}
+	},
+	"an endpoint that serves is not removed": func(t *testing.T, x *fixture) {
+		wantCode(t, x.RemoveEndpoint(t.Context(), x.endpoint.ID), deferd.Busy)
+		_, err := x.Endpoint(t.Context(), account, x.endpoint.Name)
+		must(t, err)
+	},
 	"lists are filtered, sorted and paged": func(t *testing.T, x *fixture) {
 		for i := range 5 {
 			x.clock.advance(time.Second)
