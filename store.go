@@ -118,7 +118,8 @@ type Queue interface {
 
 	// Extend reports which of the held leases are not the session's any more,
 	// and releases those of its leases that were handed out up to confirmed
-	// and are not held. Lost: the session is not current.
+	// and are not held. Like Claim it need not be durable when this returns.
+	// Lost: the session is not current.
 	Extend(ctx context.Context, id SessionID, confirmed int64, held []LeaseID) (lost []LeaseID, err error)
 
 	// Leased returns the invocation under a current lease. Lost otherwise.
@@ -155,7 +156,8 @@ type Queue interface {
 
 	// Finish makes the state of a published invocation terminal and drops what
 	// was staged. It is guarded by the decision that was published; a repeat,
-	// or a decision that has been replaced, changes nothing.
+	// or a decision that has been replaced, changes nothing. It need not be
+	// durable when this returns: after a crash the outcome is published again.
 	Finish(ctx context.Context, id InvocationID, decision int) error
 
 	// GiveUp records that publishing decision 1 is given up; after that,

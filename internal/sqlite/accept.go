@@ -58,16 +58,17 @@ func (s *Store) repeatOf(t *tx, token [16]byte) (*row, error) {
 // endpoint takes invocations.
 func (t *tx) acceptingEndpoint(n deferd.NewInvocation) (endpoint, config int64, err error) {
 	var status deferd.EndpointStatus
-	err = t.query(`SELECT e.row, e.status, c.row FROM endpoint e, config c WHERE e.id = ? AND e.removed = 0 AND c.id = ?`,
-		func(s *sqlite.Stmt) error {
-			endpoint, config = s.ColumnInt64(0), s.ColumnInt64(2)
-			status = deferd.EndpointStatus(s.ColumnText(1))
-			return nil
-		}, string(n.Endpoint), string(n.Config))
+	err = t.query("SELECT row, status FROM endpoint WHERE id = ? AND removed = 0", func(s *sqlite.Stmt) error {
+		endpoint, status = s.ColumnInt64(0), deferd.EndpointStatus(s.ColumnText(1))
+		return nil
+	}, string(n.Endpoint))
 	if err != nil {
 		return 0, 0, err
 	}
-	if endpoint == 0 || !status.Accepts() {
+	if config, err = t.configRow(n.Config); err != nil {
+		return 0, 0, err
+	}
+	if endpoint == 0 || config == 0 || !status.Accepts() {
 		return 0, 0, deferd.Errorf(deferd.NotFound, "the endpoint takes no invocations")
 	}
 	return endpoint, config, nil

@@ -102,7 +102,7 @@ const maxUnpublished = 1 << 30
 
 // Claim leases ready work to a session.
 func (s *Store) Claim(ctx context.Context, id deferd.SessionID, confirmed int64, n int) (c deferd.Claim, err error) {
-	err = s.write(ctx, func(t *tx) error {
+	err = s.writeUnsynced(ctx, func(t *tx) error {
 		c = deferd.Claim{}
 		se, err := t.session(id)
 		if err != nil {
@@ -166,18 +166,20 @@ func (t *tx) ready(se session, n int, suspects bool) ([]*row, error) {
 // claimable reports whether an endpoint's queue may be claimed from: not once
 // it is deleted, and not while too much waits to be published.
 func (t *tx) claimable(endpoint int64) (open bool, err error) {
-	var unpublished int64
-	err = t.query(`SELECT coalesce(n.unpublished, 0) FROM endpoint e LEFT JOIN counts n ON n.endpoint = e.row
-		WHERE e.row = ? AND e.removed = 0 AND e.status <> 'Deleting'`,
-		func(s *sqlite.Stmt) error {
-			open, unpublished = true, s.ColumnInt64(0)
-			return nil
-		}, endpoint)
-	if open && unpublished > maxUnpublished {
-		t.store.held[endpoint] = true // until the next one is published
+	gone, err := t.deleting(endpoint)
+	if err != nil || gone {
 		return false, err
 	}
-	return open, err
+	var unpublished int64
+	err = t.query("SELECT unpublished FROM counts WHERE endpoint = ?", func(s *sqlite.Stmt) error {
+		unpublished = s.ColumnInt64(0)
+		return nil
+	}, endpoint)
+	if err == nil && unpublished > maxUnpublished {
+		t.store.held[endpoint] = true // until the next one is published
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // lease hands a row to a session.
@@ -206,7 +208,7 @@ func (r *row) asLease() deferd.Lease {
 
 // Extend compares what a session holds with what its agent says.
 func (s *Store) Extend(ctx context.Context, id deferd.SessionID, confirmed int64, held []deferd.LeaseID) (lost []deferd.LeaseID, err error) {
-	err = s.write(ctx, func(t *tx) error {
+	err = s.writeUnsynced(ctx, func(t *tx) error {
 		se, err := t.session(id)
 		if err != nil {
 			return err

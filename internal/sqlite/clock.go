@@ -34,7 +34,7 @@ const anchorKey = "clock"
 
 // startClock continues the clock of the file's earlier life.
 func startClock(conn *sqlite.Conn) (*clock, error) {
-	t := newTx(conn, time.Time{})
+	t := newTx(conn, time.Time{}, nil)
 	var stored anchor
 	err := t.query("SELECT value FROM meta WHERE key = ?", func(s *sqlite.Stmt) error {
 		return json.Unmarshal([]byte(s.ColumnText(0)), &stored)

@@ -13,41 +13,44 @@ import (
 // Publishing returns decided invocations with what was staged for them.
 func (s *Store) Publishing(ctx context.Context, after deferd.Sequence, n int) (out []deferd.Publication, err error) {
 	err = s.read(ctx, func(t *tx) error {
-		return t.query("SELECT "+invocationColumns+", i.given_up, s.body, s.metadata, s.upload"+invocationTables+
-			"LEFT JOIN staged s ON s.seq = i.seq WHERE i.state = 2 AND i.seq > ? ORDER BY i.seq LIMIT ?",
-			func(st *sqlite.Stmt) error {
-				p, err := scanPublication(st)
-				out = append(out, p)
-				return err
-			}, int64(after), n)
+		rows, err := t.invocations("i.state = 2 AND i.seq > ? ORDER BY i.seq LIMIT ?", []any{int64(after), n})
+		if err != nil {
+			return err
+		}
+		for _, r := range rows {
+			p, err := t.publication(r)
+			if err != nil {
+				return fmt.Errorf("what is staged of invocation %s: %w", r.ID, err)
+			}
+			out = append(out, p)
+		}
+		return nil
 	})
 	return out, err
 }
 
-func scanPublication(s *sqlite.Stmt) (p deferd.Publication, err error) {
-	r, err := scanRow(s)
-	if err != nil {
-		return p, err
-	}
-	const staged = 40 // where the columns beyond scanRow's begin
+// publication is a decided row with what was staged for it.
+func (t *tx) publication(r *row) (deferd.Publication, error) {
 	inv := r.Invocation
-	p = deferd.Publication{Invocation: inv, Decision: inv.Decision, GivenUp: s.ColumnBool(staged)}
+	p := deferd.Publication{Invocation: inv, Decision: inv.Decision, GivenUp: r.givenUp}
 	p.Outcome = deferd.Outcome{
 		State: inv.Verdict, Reason: inv.Reason, Message: inv.Message, ModelStatus: inv.ModelStatus,
-		ContentType: inv.OutcomeType, Size: inv.OutcomeSize, Body: columnBytes(s, staged+1),
+		ContentType: inv.OutcomeType, Size: inv.OutcomeSize,
 	}
-	if m := s.ColumnText(staged + 2); m != "" && m != "{}" {
-		if err := json.Unmarshal([]byte(m), &p.Outcome.Metadata); err != nil {
-			return p, fmt.Errorf("metadata of invocation %s: %w", inv.ID, err)
+	err := t.query("SELECT body, metadata, upload FROM staged WHERE seq = ?", func(s *sqlite.Stmt) error {
+		p.Outcome.Body = columnBytes(s, 0)
+		if m := s.ColumnText(1); m != "{}" {
+			if err := json.Unmarshal([]byte(m), &p.Outcome.Metadata); err != nil {
+				return err
+			}
 		}
-	}
-	if u := s.ColumnText(staged + 3); u != "" {
-		p.Outcome.Upload = new(deferd.Upload)
-		if err := json.Unmarshal([]byte(u), p.Outcome.Upload); err != nil {
-			return p, fmt.Errorf("upload of invocation %s: %w", inv.ID, err)
+		if u := s.ColumnText(2); u != "" {
+			p.Outcome.Upload = new(deferd.Upload)
+			return json.Unmarshal([]byte(u), p.Outcome.Upload)
 		}
-	}
-	return p, nil
+		return nil
+	}, int64(r.Seq))
+	return p, err
 }
 
 // publishing returns a row whose decision waits to be published, or nil.
@@ -70,7 +73,7 @@ func (t *tx) unstage(r *row) error {
 
 // Finish makes a state terminal.
 func (s *Store) Finish(ctx context.Context, id deferd.InvocationID, decision int) error {
-	return s.write(ctx, func(t *tx) error {
+	return s.writeUnsynced(ctx, func(t *tx) error {
 		r, err := t.publishing(id, decision)
 		if err != nil || r == nil {
 			return err
@@ -152,6 +155,7 @@ func (s *Store) Prune(ctx context.Context, before time.Time, n int) (pruned int,
 			d.Pruned++
 		}
 		pruned = len(rows)
+		t.after = append(t.after, t.refs.forget)
 		return t.pruneRegistry()
 	})
 	return pruned, err

@@ -13,11 +13,11 @@ import (
 // Invocation looks an invocation up by ID, then by inference ID.
 func (s *Store) Invocation(ctx context.Context, e deferd.EndpointID, id string) (inv deferd.Invocation, err error) {
 	err = s.read(ctx, func(t *tx) error {
-		r, err := t.invocation("e.id = ? AND i.id = ?", string(e), invocationKey(deferd.InvocationID(id)))
+		r, err := t.invocation("i.id = ?", invocationKey(deferd.InvocationID(id)))
 		if err != nil {
 			return err
 		}
-		if r == nil {
+		if r == nil || r.Invocation.Endpoint != e {
 			r, err = t.invocation(`i.endpoint = (SELECT row FROM endpoint WHERE id = ?) AND i.inference_id IS NOT NULL
 				AND i.inference_id = ? ORDER BY i.seq DESC LIMIT 1`, string(e), id)
 		}

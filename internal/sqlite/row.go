@@ -1,10 +1,12 @@
 package sqlite
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"time"
 
 	"github.com/deferd/deferd"
 	"zombiezen.com/go/sqlite"
@@ -14,78 +16,95 @@ import (
 type row struct {
 	deferd.Invocation
 	endpoint int64 // row of the endpoint
-	gone     bool  // the endpoint is being deleted, or is
+	config   int64 // row of the configuration
 	lease    []byte
 	session  []byte
 	claim    int64
+	givenUp  bool
 }
 
-// invocationColumns are what scanRow reads, of an invocation i joined with its
-// endpoint e and configuration c.
-const invocationColumns = `i.seq, i.id, i.endpoint, e.id, e.account, c.id, i.inference_id, i.access_key, i.priority,
+// invocationColumns are what scanRow reads, in its order. There is no join:
+// what the rows of endpoints and configurations say of an invocation never
+// changes and is remembered.
+const invocationColumns = `i.seq, i.id, i.endpoint, i.config, i.inference_id, i.access_key, i.priority,
 	i.redrive_of, i.input, i.inline_size, i.content_type, i.accept, i.attributes, i.output, i.failure, i.ttl, i.timeout,
 	i.accepted, i.state, i.lease, i.session, i.claim, i.variant, i.instance, i.attempts, i.deaths, i.losses, i.claimed,
-	i.verdict, i.decision, i.reason, i.message, i.model_status, i.outcome_type, i.outcome_size, i.settled, i.finished,
-	e.status = 'Deleting' OR e.removed`
+	i.verdict, i.decision, i.given_up, i.reason, i.message, i.model_status, i.outcome_type, i.outcome_size, i.settled, i.finished`
 
-const invocationTables = ` FROM invocation i JOIN endpoint e ON e.row = i.endpoint JOIN config c ON c.row = i.config `
-
+// scanRow reads a row but for what it refers to.
 func scanRow(s *sqlite.Stmt) (*row, error) {
-	r := &row{endpoint: s.ColumnInt64(2), lease: columnBytes(s, 21), session: columnBytes(s, 22), claim: s.ColumnInt64(23), gone: s.ColumnBool(39)}
+	c := &columns{s: s}
+	r := &row{}
 	inv := &r.Invocation
-	inv.Seq = deferd.Sequence(s.ColumnInt64(0))
-	inv.ID = columnID(s, 1)
-	inv.Endpoint = deferd.EndpointID(s.ColumnText(3))
-	inv.Account = deferd.AccountID(s.ColumnText(4))
-	inv.Config = deferd.ConfigID(s.ColumnText(5))
-	inv.InferenceID = string(inv.ID)
-	if !s.ColumnIsNull(6) {
-		inv.InferenceID = s.ColumnText(6)
-	}
-	inv.AccessKey = s.ColumnText(7)
-	inv.Priority = s.ColumnInt(8)
-	inv.RedriveOf = columnID(s, 9)
-	inv.InlineSize = s.ColumnInt64(11)
-	inv.ContentType = s.ColumnText(12)
-	inv.Accept = s.ColumnText(13)
-	inv.CustomAttributes = s.ColumnText(14)
-	inv.TTL = columnMillis(s, 17)
-	inv.Timeout = columnMillis(s, 18)
-	inv.Accepted = columnTime(s, 19)
-	inv.State = deferd.State(s.ColumnInt(20))
-	inv.Variant = deferd.VariantName(s.ColumnText(24))
-	inv.Instance = deferd.InstanceID(s.ColumnText(25))
-	inv.Attempts = s.ColumnInt(26)
-	inv.ServerDeaths = s.ColumnInt(27)
-	inv.InstanceLosses = s.ColumnInt(28)
-	inv.Claimed = columnTime(s, 29)
-	inv.Verdict = deferd.State(s.ColumnInt(30))
-	inv.Decision = s.ColumnInt(31)
-	inv.Reason = deferd.Reason(s.ColumnText(32))
-	inv.Message = s.ColumnText(33)
-	inv.ModelStatus = s.ColumnInt(34)
-	inv.OutcomeType = s.ColumnText(35)
-	inv.OutcomeSize = s.ColumnInt64(36)
-	inv.Settled = columnTime(s, 37)
-	inv.Finished = columnTime(s, 38)
-	for i, l := range map[int]*deferd.Location{10: &inv.Input, 15: &inv.Output, 16: &inv.Failure} {
-		var err error
-		if *l, err = columnLocation(s, i); err != nil {
-			return nil, fmt.Errorf("row of invocation %s: %v", inv.ID, err) // not a refusal
-		}
+	inv.Seq = deferd.Sequence(c.int64())
+	inv.ID = columnID(s, c.next())
+	r.endpoint, r.config = c.int64(), c.int64()
+	inv.InferenceID = cmp.Or(c.text(), string(inv.ID))
+	inv.AccessKey, inv.Priority = c.text(), c.int()
+	inv.RedriveOf = columnID(s, c.next())
+	inv.Input = c.location()
+	inv.InlineSize = c.int64()
+	inv.ContentType, inv.Accept, inv.CustomAttributes = c.text(), c.text(), c.text()
+	inv.Output, inv.Failure = c.location(), c.location()
+	inv.TTL, inv.Timeout = c.millis(), c.millis()
+	inv.Accepted = c.time()
+	inv.State = deferd.State(c.int())
+	r.lease, r.session, r.claim = c.bytes(), c.bytes(), c.int64()
+	inv.Variant, inv.Instance = deferd.VariantName(c.text()), deferd.InstanceID(c.text())
+	inv.Attempts, inv.ServerDeaths, inv.InstanceLosses = c.int(), c.int(), c.int()
+	inv.Claimed = c.time()
+	inv.Verdict, inv.Decision = deferd.State(c.int()), c.int()
+	r.givenUp = c.int() != 0
+	inv.Reason, inv.Message = deferd.Reason(c.text()), c.text()
+	inv.ModelStatus = c.int()
+	inv.OutcomeType, inv.OutcomeSize = c.text(), c.int64()
+	inv.Settled, inv.Finished = c.time(), c.time()
+	if c.err != nil {
+		return nil, fmt.Errorf("row of invocation %s: %v", inv.ID, c.err) // not a refusal
 	}
 	return r, nil
 }
 
-// invocations returns the rows that a condition over i, e and c selects.
+// columns reads the columns of a row one after the other.
+type columns struct {
+	s   *sqlite.Stmt
+	i   int
+	err error // the first
+}
+
+func (c *columns) next() int             { c.i++; return c.i - 1 }
+func (c *columns) int64() int64          { return c.s.ColumnInt64(c.next()) }
+func (c *columns) int() int              { return c.s.ColumnInt(c.next()) }
+func (c *columns) text() string          { return c.s.ColumnText(c.next()) }
+func (c *columns) bytes() []byte         { return columnBytes(c.s, c.next()) }
+func (c *columns) time() time.Time       { return columnTime(c.s, c.next()) }
+func (c *columns) millis() time.Duration { return columnMillis(c.s, c.next()) }
+
+func (c *columns) location() deferd.Location {
+	l, err := columnLocation(c.s, c.next())
+	if c.err == nil {
+		c.err = err
+	}
+	return l
+}
+
+// invocations returns the rows of i that a condition selects.
 func (t *tx) invocations(where string, args []any) ([]*row, error) {
 	var rows []*row
-	err := t.query("SELECT "+invocationColumns+invocationTables+"WHERE "+where, func(s *sqlite.Stmt) error {
+	err := t.query("SELECT "+invocationColumns+" FROM invocation i WHERE "+where, func(s *sqlite.Stmt) error {
 		r, err := scanRow(s)
 		rows = append(rows, r)
 		return err
 	}, args...)
-	return rows, err
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range rows {
+		if err := t.resolve(r); err != nil {
+			return nil, err
+		}
+	}
+	return rows, nil
 }
 
 // invocation returns one row, or nil.

@@ -16,7 +16,8 @@ const applicationID = 0x64667264
 //
 // Times are microseconds since 1970, durations milliseconds, locations s3://
 // URIs. The partial indexes repeat their condition in every query that uses
-// them: state 0 is Queued, 1 Running, 2 Publishing.
+// them: state 0 is Queued, 1 Running, 2 Publishing. Rows are never used twice, since
+// they are remembered.
 var migrations = []string{`
 CREATE TABLE meta (
 	key   TEXT PRIMARY KEY,
@@ -24,7 +25,7 @@ CREATE TABLE meta (
 ) WITHOUT ROWID;
 
 CREATE TABLE model (
-	row     INTEGER PRIMARY KEY,
+	row     INTEGER PRIMARY KEY AUTOINCREMENT,
 	id      TEXT NOT NULL UNIQUE,
 	account TEXT NOT NULL,
 	name    TEXT NOT NULL,
@@ -35,7 +36,7 @@ CREATE TABLE model (
 CREATE UNIQUE INDEX model_name ON model (account, name) WHERE removed = 0;
 
 CREATE TABLE config (
-	row     INTEGER PRIMARY KEY,
+	row     INTEGER PRIMARY KEY AUTOINCREMENT,
 	id      TEXT NOT NULL UNIQUE,
 	account TEXT NOT NULL,
 	name    TEXT NOT NULL,
@@ -62,7 +63,7 @@ CREATE INDEX endpoint_config_config ON endpoint_config (config);
 
 -- An endpoint's name is taken whatever its case, but looked up as it is.
 CREATE TABLE endpoint (
-	row      INTEGER PRIMARY KEY,
+	row      INTEGER PRIMARY KEY AUTOINCREMENT,
 	id       TEXT NOT NULL UNIQUE,
 	account  TEXT NOT NULL,
 	name     TEXT NOT NULL,

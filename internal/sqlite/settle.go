@@ -155,7 +155,11 @@ func (s *Store) Release(ctx context.Context, rel deferd.Release) error {
 // as the domain decides.
 func (t *tx) giveBack(r *row, reason deferd.Reason, message string, after time.Duration) error {
 	t.freeSuspect(r)
-	o, v := r.Return(reason, message, t.now, r.gone)
+	gone, err := t.deleting(r.endpoint)
+	if err != nil {
+		return err
+	}
+	o, v := r.Return(reason, message, t.now, gone)
 	if v.Counts {
 		r.Attempts++
 	}

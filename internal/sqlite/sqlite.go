@@ -33,6 +33,7 @@ type Store struct {
 	now     func() time.Time
 	writer  *writer
 	readers *sqlitex.Pool
+	refs    *refs
 	repeats *repeats // the writer goroutine's
 
 	feeds feeds
@@ -69,7 +70,7 @@ func Open(path string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", path, err)
 	}
-	s := &Store{log: o.Logger, now: o.Now, repeats: newRepeats(maxRepeats), held: map[int64]bool{}}
+	s := &Store{log: o.Logger, now: o.Now, repeats: newRepeats(maxRepeats), refs: newRefs(), held: map[int64]bool{}}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -152,7 +153,7 @@ func (s *Store) recover(conn *sqlite.Conn) (err error) {
 		return err
 	}
 	defer end(&err)
-	t := newTx(conn, s.Now())
+	t := newTx(conn, s.Now(), s.refs)
 	held, err := t.invocations("i.state = 1", nil)
 	if err != nil {
 		return err
@@ -201,7 +202,16 @@ func (s *Store) write(ctx context.Context, fn func(*tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return &deferd.Error{Code: deferd.Unavailable, Msg: "the request ended before it was stored", Err: err}
 	}
-	return s.writer.do(fn)
+	return s.writer.do(fn, true)
+}
+
+// writeUnsynced is write for what a crash of the machine may take back: alone
+// it is committed without an fsync, and becomes durable with the next write.
+func (s *Store) writeUnsynced(ctx context.Context, fn func(*tx) error) error {
+	if err := ctx.Err(); err != nil {
+		return &deferd.Error{Code: deferd.Unavailable, Msg: "the request ended before it was stored", Err: err}
+	}
+	return s.writer.do(fn, false)
 }
 
 // read runs fn on a reading connection.
@@ -211,7 +221,7 @@ func (s *Store) read(ctx context.Context, fn func(*tx) error) error {
 		return &deferd.Error{Code: deferd.Unavailable, Msg: "the store cannot be read now", Err: err}
 	}
 	defer s.readers.Put(conn)
-	t := newTx(conn, s.Now())
+	t := newTx(conn, s.Now(), s.refs)
 	t.store = s
 	return storeError(fn(t))
 }

@@ -14,14 +14,15 @@ import (
 type tx struct {
 	store  *Store // to announce to; nil while the file is being opened
 	conn   *sqlite.Conn
+	refs   *refs
 	now    time.Time
 	counts map[int64]*delta // changes of this group, by endpoint row
 	after  []func()         // run once the group is durable
 	undo   []func()         // run if it is not
 }
 
-func newTx(conn *sqlite.Conn, now time.Time) *tx {
-	return &tx{conn: conn, now: now, counts: map[int64]*delta{}}
+func newTx(conn *sqlite.Conn, now time.Time, refs *refs) *tx {
+	return &tx{conn: conn, now: now, refs: refs, counts: map[int64]*delta{}}
 }
 
 // query runs a statement, bound to args, and calls row for each row. Column

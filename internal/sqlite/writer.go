@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -20,6 +22,7 @@ type writer struct {
 	conn  *sqlite.Conn
 	store *Store
 	log   *slog.Logger
+	sync  string // how the connection syncs now
 
 	commits    atomic.Int64
 	operations atomic.Int64
@@ -32,9 +35,10 @@ type writer struct {
 
 // An op is one operation that waits to be written.
 type op struct {
-	fn   func(*tx) error
-	err  error // fn's refusal, or what kept it from being stored
-	done chan struct{}
+	fn      func(*tx) error
+	durable bool  // it is answered only once it is on the disk
+	err     error // fn's refusal, or what kept it from being stored
+	done    chan struct{}
 }
 
 var errStopped = &deferd.Error{Code: deferd.Unavailable, Msg: "the store is closed"}
@@ -45,9 +49,10 @@ func newWriter(conn *sqlite.Conn, s *Store) *writer {
 	return w
 }
 
-// do hands fn to the writer and waits until it is durable or refused.
-func (w *writer) do(fn func(*tx) error) error {
-	o := &op{fn: fn, done: make(chan struct{})}
+// do hands fn to the writer and waits until it is committed, durably where that
+// is asked for, or refused.
+func (w *writer) do(fn func(*tx) error, durable bool) error {
+	o := &op{fn: fn, durable: durable, done: make(chan struct{})}
 	w.mu.RLock()
 	if w.stopped {
 		w.mu.RUnlock()
@@ -75,6 +80,9 @@ func (w *writer) run() {
 	group := make([]*op, 0, maxGroup)
 	for first := range w.ops {
 		group = append(group[:0], first)
+		// Whoever was answered by the last commit may have more to write: let
+		// them come to it, or on one CPU each would get a commit of its own.
+		runtime.Gosched()
 	fill:
 		for len(group) < maxGroup {
 			select {
@@ -117,10 +125,13 @@ func (w *writer) commit(group []*op) {
 // transact runs the group's operations between BEGIN and COMMIT. An error
 // means that nothing of the group was stored.
 func (w *writer) transact(group []*op) (err error) {
+	if err := w.setSync(slices.ContainsFunc(group, func(o *op) bool { return o.durable })); err != nil {
+		return err
+	}
 	if err := w.exec("BEGIN IMMEDIATE"); err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
-	t := newTx(w.conn, w.store.Now())
+	t := newTx(w.conn, w.store.Now(), w.store.refs)
 	t.store = w.store
 	defer func() {
 		if err == nil {
@@ -154,6 +165,25 @@ func (w *writer) transact(group []*op) (err error) {
 	for _, f := range t.after {
 		f()
 	}
+	return nil
+}
+
+// setSync says whether the next commit is to be synced. One that is not may be
+// taken back by a crash of the machine, but only together with all that came
+// after it: the log is read up to where it is whole.
+func (w *writer) setSync(durable bool) error {
+	mode := "NORMAL"
+	if durable {
+		mode = "FULL"
+	}
+	if mode == w.sync {
+		return nil
+	}
+	// This takes effect when the statement is prepared, so never a kept one.
+	if err := pragmas(w.conn, "synchronous = "+mode); err != nil {
+		return err
+	}
+	w.sync = mode
 	return nil
 }
 

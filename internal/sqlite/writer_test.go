@@ -31,7 +31,7 @@ func (b *bench) together(t *testing.T, operations ...func(context.Context) error
 		hold := make(chan struct{})
 		var wg sync.WaitGroup
 		wg.Go(func() {
-			_ = inner.do(func(*tx) error { <-hold; return nil })
+			_ = inner.do(func(*tx) error { <-hold; return nil }, true)
 		})
 		synctest.Wait()
 		for i, f := range operations {
@@ -169,7 +169,7 @@ func (b *bench) limit(t *testing.T, more int) {
 		}
 		_, err = queryInt(t.conn, fmt.Sprintf("PRAGMA max_page_count = %d", pages+int64(max(more, 0))))
 		return err
-	}))
+	}, true))
 }
 
 func TestFullDisk(t *testing.T) {
@@ -225,4 +225,33 @@ func TestEndedRequestIsNotStored(t *testing.T) {
 	_, _, err := b.Accept(ctx, newInvocation())
 	wantCode(t, err, deferd.Unavailable)
 	b.wantCounts(t, deferd.Counts{})
+}
+
+// TestWhatIsSynced shows which commits wait for the disk: those that somebody
+// was promised, and no others.
+func TestWhatIsSynced(t *testing.T) {
+	b := newBench(t)
+	s := b.session(t, 1)
+	step := func(name, want string, err error) {
+		t.Helper()
+		must(t, err)
+		if got := b.writer.sync; got != want {
+			t.Errorf("%s was committed with synchronous=%s, want %s", name, got, want)
+		}
+	}
+	inv, _, err := b.Accept(t.Context(), newInvocation())
+	step("an accept", "FULL", err)
+	c, err := b.Claim(t.Context(), s, 0, 1)
+	step("a claim", "NORMAL", err)
+	step("a settle", "FULL", b.Settle(t.Context(), deferd.Settlement{Lease: c.Leases[0].ID, Outcome: completed("x")}))
+	step("a finish", "NORMAL", b.Finish(t.Context(), inv.ID, 1))
+	errs := b.together(t, b.accepting(newInvocation()), func(ctx context.Context) error {
+		_, err := b.Claim(ctx, s, c.Number, 1)
+		return err
+	})
+	if mode, err := pragmaInt(b.writer.conn, "synchronous"); err != nil || mode != 2 {
+		t.Errorf("an accept and a claim together were committed with synchronous=%d, %v, want 2 (FULL)", mode, err)
+	}
+	must(t, errs[0])
+	must(t, errs[1])
 }
