@@ -16,6 +16,7 @@ import (
 	"github.com/deferd/deferd"
 	"github.com/deferd/deferd/internal/objectserver"
 	"github.com/deferd/deferd/internal/sqlite"
+	"github.com/deferd/deferd/internal/storetest"
 	"github.com/google/uuid"
 )
 
@@ -47,7 +48,7 @@ func newBench(t *testing.T) *bench {
 	b.must(err)
 	t.Cleanup(func() { objects.Close() })
 	b.must(objects.CreateBucket(t.Context(), "bkt"))
-	b.store, b.objects = &countingStore{Store: store}, &faultyObjects{Store: objects}
+	b.store, b.objects = &countingStore{Store: storetest.Serial(store), CommitStats: store.CommitStats}, &faultyObjects{Store: objects}
 	b.Dispatch = New(Config{Store: b.store, Objects: b.objects, Logger: slog.New(slog.DiscardHandler)})
 	b.addEndpoint()
 	return b
@@ -155,7 +156,9 @@ func (b *bench) object(l deferd.Location) (text string, info deferd.ObjectInfo, 
 
 // A countingStore counts claims, and tells of every finish.
 type countingStore struct {
-	*sqlite.Store
+	deferd.Store
+	CommitStats func() (commits, operations int64)
+
 	claims atomic.Int64
 
 	mu   sync.Mutex

@@ -16,6 +16,7 @@ import (
 
 	"github.com/deferd/deferd"
 	"github.com/deferd/deferd/internal/sqlite"
+	"github.com/deferd/deferd/internal/storetest"
 )
 
 // A fixture is a Scheduler over a real store, a runtime without instances and
@@ -35,7 +36,7 @@ func inBubble(t *testing.T, change func(*Config), test func(t *testing.T, x *fix
 		s, err := sqlite.Open(filepath.Join(t.TempDir(), "deferd.db"), sqlite.Options{Now: time.Now})
 		must(t, err)
 		defer func() { must(t, s.Close()) }()
-		x := &fixture{store: &countingStore{Store: s}, runtime: newFakeRuntime()}
+		x := &fixture{store: &countingStore{Store: storetest.Serial(s)}, runtime: newFakeRuntime()}
 		c := Config{Store: x.store, Runtime: x.runtime, Logger: slog.New(slog.DiscardHandler), NewAgent: x.runtime.newAgent}
 		if change != nil {
 			change(&c)
@@ -51,8 +52,8 @@ func inBubble(t *testing.T, change func(*Config), test func(t *testing.T, x *fix
 			}
 		})
 		defer x.stop()
-		must(t, s.CreateModel(t.Context(), deferd.Model{ID: "m", Account: "a", Name: "m", Image: "image", Created: time.Now()}))
-		must(t, s.CreateConfig(t.Context(), deferd.Config{
+		must(t, x.store.CreateModel(t.Context(), deferd.Model{ID: "m", Account: "a", Name: "m", Image: "image", Created: time.Now()}))
+		must(t, x.store.CreateConfig(t.Context(), deferd.Config{
 			ID: "c", Account: "a", Name: "c", Created: time.Now(), Async: &deferd.AsyncConfig{Concurrency: 7},
 			Variants: []deferd.Variant{{Name: "v", ModelID: "m", StartupTimeout: 5 * time.Minute}},
 		}))
@@ -132,7 +133,7 @@ func must(t *testing.T, err error) {
 
 // countingStore counts sweeps.
 type countingStore struct {
-	*sqlite.Store
+	deferd.Store
 	sweeps atomic.Int64
 }
 
