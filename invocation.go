@@ -50,7 +50,7 @@ func ParseState(name string) (State, error) {
 	return 0, Errorf(Invalid, "%q is no state of an invocation", name)
 }
 
-// Limits of an invocation, from the API (spec 2.2).
+// Limits of an invocation: those of SageMaker Asynchronous Inference, and ours.
 const (
 	MaxInline       = 128_000 // bytes of an inline body
 	MaxInput        = 1 << 30 // bytes of an input object, and of a model's answer

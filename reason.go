@@ -120,7 +120,7 @@ func messageOr(message string, r Reason) string {
 	return FailureMessage(r)
 }
 
-// seeLogs is how SageMaker's failure reasons end (spec 3.2).
+// seeLogs is how the failureReason of SageMaker's error notifications ends.
 const seeLogs = "See the SageMaker Endpoint logs in your account for more information."
 
 // StatusReason is the reason that a model's answer gives. Only an answer that
