@@ -164,7 +164,8 @@ type Queue interface {
 	// Publication.GivenUp is true.
 	GiveUp(ctx context.Context, id InvocationID) error
 
-	// Redecide replaces decision 1 by decision 2. A repeat changes nothing.
+	// Redecide replaces decision 1 by decision 2, which is settled now. A repeat
+	// changes nothing.
 	Redecide(ctx context.Context, id InvocationID, o Outcome) error
 
 	// Abandoned returns up to n recorded uploads whose lease ended without a

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"runtime"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -257,7 +256,7 @@ func TestARepeatedUploadLeavesNothing(t *testing.T) {
 type overlapping struct {
 	deferd.Store
 	replacing chan struct{}
-	once      sync.Once
+	begun     atomic.Bool
 }
 
 func (s *overlapping) Publishing(ctx context.Context, after deferd.Sequence, n int) ([]deferd.Publication, error) {
@@ -269,10 +268,10 @@ func (s *overlapping) Publishing(ctx context.Context, after deferd.Sequence, n i
 }
 
 func (s *overlapping) Redecide(ctx context.Context, id deferd.InvocationID, o deferd.Outcome) error {
-	s.once.Do(func() {
+	if s.begun.CompareAndSwap(false, true) {
 		close(s.replacing)
-		time.Sleep(time.Second) // the backlog is queued, and what is queued is tried
-	})
+		time.Sleep(time.Second) // of the bubble: the backlog is queued, and what is queued is tried
+	}
 	return s.Store.Redecide(ctx, id, o)
 }
 

@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"bytes"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -158,14 +159,25 @@ func TestRefusedForTenMinutes(t *testing.T) {
 // nevertheless, and the status says why.
 func TestNothingCanBeWritten(t *testing.T) {
 	b := newBench(t)
-	b.objects.onPut = func(int64, deferd.Location) (before, after error) { return errDenied, nil }
 	l := b.lease()
+	inv, err := b.store.Leased(t.Context(), l.ID)
+	b.must(err)
+	var failures atomic.Int64
+	b.objects.onPut = func(_ int64, at deferd.Location) (before, after error) {
+		if at == inv.Failure && failures.Add(1) == 2 {
+			b.ahead.Store(int64(2 * refusalPatience)) // it, too, was refused for ten minutes
+		}
+		return errDenied, nil
+	}
 	b.must(b.Settle(t.Context(), deferd.Settlement{Lease: l.ID, Outcome: success("x")}))
 	b.ahead.Store(int64(refusalPatience))
 	b.run()
-	inv := b.awaitEnd(l.Invocation)
+	inv = b.awaitEnd(l.Invocation)
 	if inv.State != deferd.Failed || inv.Reason != deferd.UploadFailed {
 		t.Errorf("ended as %v (%s)", inv.State, inv.Reason)
+	}
+	if failures.Load() < 2 {
+		t.Error("the failure object was not tried again")
 	}
 }
 

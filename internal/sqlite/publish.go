@@ -113,8 +113,8 @@ func (s *Store) Redecide(ctx context.Context, id deferd.InvocationID, o deferd.O
 		}
 		t.announcePublishing(r.Seq)
 		return t.exec(`UPDATE invocation SET verdict = ?, decision = 2, given_up = 0, reason = ?, message = ?,
-			outcome_type = ?, outcome_size = ? WHERE seq = ?`,
-			int(o.State), string(o.Reason), o.Message, o.ContentType, o.Size, int64(r.Seq))
+			outcome_type = ?, outcome_size = ?, settled = ? WHERE seq = ?`,
+			int(o.State), string(o.Reason), o.Message, o.ContentType, o.Size, t.now, int64(r.Seq))
 	})
 }
 

@@ -124,6 +124,10 @@ func pragmas(conn *sqlite.Conn, settings ...string) error {
 	return nil
 }
 
+// clockTolerance is how far the store's clock may be off wall time before
+// somebody is told.
+const clockTolerance = time.Minute
+
 // prepare migrates the file, starts the clock, returns what an earlier life
 // had leased, and fills the memory of repeats.
 func (s *Store) prepare(conn *sqlite.Conn) error {
@@ -136,6 +140,9 @@ func (s *Store) prepare(conn *sqlite.Conn) error {
 			return fmt.Errorf("start the clock: %w", err)
 		}
 		s.clock, s.now = c, c.Now
+		if off := time.Until(c.Now()); off.Abs() > clockTolerance {
+			s.log.Warn("the store's clock is off wall time; it goes on from where it was", "offset", off)
+		}
 	}
 	if err := s.recover(conn); err != nil {
 		return fmt.Errorf("return the leases of an earlier life: %w", err)

@@ -189,12 +189,16 @@ var settleTests = map[string]func(*testing.T, *fixture){
 		if !x.publication(t).GivenUp {
 			t.Error("giving up was not recorded")
 		}
+		x.clock.advance(time.Hour)
 		second := deferd.End(deferd.UploadFailed, "no bucket")
 		must(t, x.Redecide(t.Context(), l.Invocation, second))
 		must(t, x.Redecide(t.Context(), l.Invocation, deferd.End(deferd.UploadFailed, "again")))
 		p := x.publication(t)
 		if p.Decision != 2 || p.GivenUp || p.Outcome.Message != "no bucket" || string(p.Outcome.Body) != "no bucket" {
 			t.Errorf("decision %d with %+v", p.Decision, p.Outcome)
+		}
+		if got := p.Invocation.Settled; got != x.Now() {
+			t.Errorf("the second decision was settled at %v, want %v", got, x.Now())
 		}
 		must(t, x.Finish(t.Context(), l.Invocation, 1))
 		x.wantState(t, l.Invocation, deferd.Publishing, deferd.UploadFailed)
