@@ -154,6 +154,7 @@ type fakeRuntime struct {
 
 	onStart func(deferd.InstanceSpec) error // nil: the instance listens at once
 	onAgent func(*fakeAgent)                // nil: the instance is ready at once
+	onStop  func() error                    // an error: the instance stays
 }
 
 // A start is an instance that was started.
@@ -179,6 +180,14 @@ func (r *fakeRuntime) Start(_ context.Context, spec deferd.InstanceSpec) error {
 }
 
 func (r *fakeRuntime) Stop(_ context.Context, id deferd.InstanceID, _ time.Duration) error {
+	r.mu.Lock()
+	onStop := r.onStop
+	r.mu.Unlock()
+	if onStop != nil {
+		if err := onStop(); err != nil {
+			return err
+		}
+	}
 	r.mu.Lock()
 	r.stopped = append(r.stopped, id)
 	r.mu.Unlock()

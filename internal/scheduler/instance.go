@@ -17,6 +17,7 @@ type instance struct {
 	endpoint deferd.EndpointID
 	variant  deferd.Variant
 
+	round  int                // how many failures in a row its endpoint had when it was started
 	cancel context.CancelFunc // ends its agent, which gives back what it holds
 
 	running chan struct{} // closed once addr is known
@@ -48,6 +49,7 @@ func (s *Scheduler) start(ctx context.Context, e deferd.Endpoint, c deferd.Confi
 	}
 	s.mu.Lock()
 	ep := s.endpoint(e.ID)
+	i.round = ep.failures
 	ep.instances = append(ep.instances, i)
 	s.instances[i.id] = i
 	s.mu.Unlock()
@@ -86,7 +88,8 @@ func (s *Scheduler) live(ctx context.Context, i *instance, e deferd.Endpoint, c 
 			return ending{}
 		}
 		if err != nil {
-			return ending{message: fmt.Sprintf("the instance's environment could not be made: %v", err)}
+			s.log.ErrorContext(ctx, "an instance's environment could not be made", "instance", i.id, "err", err)
+			return ending{message: "The credentials of the instance could not be made."}
 		}
 		// Also when the server stops: the keys end with the instance.
 		defer func() { revoke(context.WithoutCancel(ctx)) }()
@@ -94,11 +97,7 @@ func (s *Scheduler) live(ctx context.Context, i *instance, e deferd.Endpoint, c 
 	}
 	// The agent has drained or given up by then; stopping what has gone by
 	// itself, or was never started, does nothing.
-	defer func() {
-		if err := s.c.Runtime.Stop(context.WithoutCancel(ctx), i.id, deferd.StopGrace); err != nil {
-			s.log.ErrorContext(ctx, "an instance could not be stopped", "instance", i.id, "err", err)
-		}
-	}()
+	defer s.stopInstance(ctx, i)
 	startup := i.startupTimeout()
 	listening := startup
 	if !spec.Data.Location.IsZero() {
@@ -115,14 +114,33 @@ func (s *Scheduler) live(ctx context.Context, i *instance, e deferd.Endpoint, c 
 	defer late.Stop()
 	select {
 	case <-i.running:
+		return s.serveWith(ctx, i, e, c, max(1, min(startup, time.Until(deadline))))
 	case <-i.gone:
-		return i.endingBeforeReady()
 	case <-late.C:
-		return i.endingBeforeReady()
 	case <-ctx.Done():
+	}
+	if ctx.Err() != nil {
 		return ending{}
 	}
-	return s.serveWith(ctx, i, e, c, max(1, min(startup, time.Until(deadline))))
+	return i.endingBeforeReady()
+}
+
+// stopInstance stops an instance, and does not give up while the server runs: a
+// forgotten one would go on under a name that somebody else may get. What is
+// left when the server ends, the runtime's own end takes along.
+func (s *Scheduler) stopInstance(ctx context.Context, i *instance) {
+	for {
+		err := s.c.Runtime.Stop(context.WithoutCancel(ctx), i.id, deferd.StopGrace)
+		if err == nil {
+			return
+		}
+		s.log.ErrorContext(ctx, "an instance could not be stopped", "instance", i.id, "err", err)
+		select {
+		case <-time.After(retryWait):
+		case <-s.stopping:
+			return
+		}
+	}
 }
 
 // startupTimeout is how long an instance has from its start, and its model
@@ -160,6 +178,7 @@ func (s *Scheduler) serveWith(ctx context.Context, i *instance, e deferd.Endpoin
 	err := agent.Run(ctx)
 	s.mu.Lock()
 	wanted, wasReady := i.ending || ctx.Err() != nil, i.ready
+	i.ready = false // it is only being stopped from now on
 	s.mu.Unlock()
 	switch {
 	case wanted:
@@ -216,7 +235,9 @@ func describe(err error, i *instance) string {
 func (i *instance) happened(e deferd.InstanceEvent) {
 	switch e.Phase {
 	case deferd.PhaseRunning:
-		if i.addr == "" {
+		select {
+		case <-i.running:
+		default:
 			i.addr = e.Addr
 			close(i.running)
 		}

@@ -14,10 +14,17 @@ type queue struct {
 	queued map[deferd.EndpointID]bool
 	order  []deferd.EndpointID
 	more   chan struct{} // has room for one: something was queued
+	timers map[deferd.EndpointID]timer
+}
+
+// A timer queues an endpoint later.
+type timer struct {
+	at   time.Time
+	stop func() bool
 }
 
 func newQueue() *queue {
-	return &queue{queued: map[deferd.EndpointID]bool{}, more: make(chan struct{}, 1)}
+	return &queue{queued: map[deferd.EndpointID]bool{}, more: make(chan struct{}, 1), timers: map[deferd.EndpointID]timer{}}
 }
 
 func (q *queue) add(id deferd.EndpointID) {
@@ -34,8 +41,36 @@ func (q *queue) add(id deferd.EndpointID) {
 	}
 }
 
+// addAfter queues an endpoint after d, unless something else will do so earlier.
 func (q *queue) addAfter(id deferd.EndpointID, d time.Duration) {
-	time.AfterFunc(d, func() { q.add(id) })
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	at := time.Now().Add(d)
+	if t, ok := q.timers[id]; ok {
+		if !t.at.After(at) {
+			return
+		}
+		t.stop()
+	}
+	due := time.AfterFunc(d, func() {
+		q.mu.Lock()
+		if q.timers[id].at.Equal(at) {
+			delete(q.timers, id)
+		}
+		q.mu.Unlock()
+		q.add(id)
+	})
+	q.timers[id] = timer{at, due.Stop}
+}
+
+// stop ends what waits to be queued.
+func (q *queue) stop() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, t := range q.timers {
+		t.stop()
+	}
+	clear(q.timers)
 }
 
 // next takes the endpoint that has waited longest; ok is false when ctx has

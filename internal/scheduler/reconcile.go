@@ -37,7 +37,11 @@ func (s *Scheduler) reconcile(ctx context.Context, id deferd.EndpointID) error {
 	e, err := s.c.Store.EndpointByID(ctx, id)
 	if err != nil {
 		if deferd.CodeOf(err) == deferd.NotFound {
-			s.stopAll(id)
+			if s.stopAll(id) == 0 {
+				s.mu.Lock()
+				delete(s.endpoints, id)
+				s.mu.Unlock()
+			}
 			return nil
 		}
 		return err
@@ -217,30 +221,40 @@ func (s *Scheduler) failure(id deferd.EndpointID) string {
 }
 
 // ended takes an instance out, notes how it ended, and has its endpoint looked
-// at.
+// at. Of instances that were started together, the first failure counts: they
+// tell of one cause.
 func (s *Scheduler) ended(i *instance, o ending) {
 	s.mu.Lock()
 	ep := s.endpoint(i.endpoint)
 	ep.instances = slices.DeleteFunc(ep.instances, func(j *instance) bool { return j == i })
 	delete(s.instances, i.id)
-	if o.message != "" {
-		if !i.readyAt.IsZero() && time.Since(i.readyAt) >= steady {
-			ep.failures = 0
+	served := !i.readyAt.IsZero()
+	if served && time.Since(i.readyAt) >= steady {
+		ep.failures, i.round = 0, 0
+	}
+	if o.message != "" && !i.ending {
+		if i.round == ep.failures {
+			ep.restart = time.Now().Add(min(maxBackoff, firstBackoff<<min(ep.failures, 10)))
+			ep.failures++
 		}
-		ep.restart = time.Now().Add(min(maxBackoff, firstBackoff<<min(ep.failures, 10)))
-		ep.failures++
-		if i.readyAt.IsZero() && (o.permanent || ep.failures >= maxFirstFailures) {
+		if !served && (o.permanent || ep.failures >= maxFirstFailures) {
 			ep.failed = clip(o.message, maxReason)
 		}
 	}
-	if len(ep.instances) == 0 && ep.failures == 0 {
-		delete(s.endpoints, i.endpoint)
-	}
+	s.dropIdle(ep)
 	s.mu.Unlock()
 	s.queue.add(i.endpoint)
 }
 
-// maxReason is the longest FailureReason, in characters.
+// dropIdle forgets an endpoint of which there is nothing to remember. The
+// caller holds mu.
+func (s *Scheduler) dropIdle(ep *endpoint) {
+	if len(ep.instances) == 0 && ep.failures == 0 {
+		delete(s.endpoints, ep.id)
+	}
+}
+
+// maxReason is the longest FailureReason that AWS's model has, here in bytes.
 const maxReason = 1024
 
 // clip shortens text to n bytes without breaking a character.

@@ -62,6 +62,8 @@ type Scheduler struct {
 	queue *queue
 	wg    sync.WaitGroup // instances
 
+	stopping chan struct{} // closed when Run is told to end
+
 	mu        sync.Mutex
 	endpoints map[deferd.EndpointID]*endpoint
 	instances map[deferd.InstanceID]*instance
@@ -73,7 +75,7 @@ func New(c Config) *Scheduler {
 		c.History = 7 * 24 * time.Hour
 	}
 	return &Scheduler{
-		c: c, log: c.Logger, queue: newQueue(),
+		c: c, log: c.Logger, queue: newQueue(), stopping: make(chan struct{}),
 		endpoints: map[deferd.EndpointID]*endpoint{},
 		instances: map[deferd.InstanceID]*instance{},
 	}
@@ -106,7 +108,9 @@ func (s *Scheduler) Run(ctx context.Context) error {
 			s.queue.addAfter(id, retryWait)
 		}
 	}
+	close(s.stopping)
 	s.wg.Wait()
+	s.queue.stop()
 	stopWatching()
 	loops.Wait()
 	return nil

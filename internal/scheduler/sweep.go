@@ -41,23 +41,26 @@ func (s *Scheduler) sweep(ctx context.Context) {
 
 const (
 	pruneInterval = time.Hour
+	pruneRetry    = time.Minute // after an error
 	pruneBatch    = 500
 )
 
 // prune deletes what has been over for longer than the history, until ctx ends.
 func (s *Scheduler) prune(ctx context.Context) {
 	for ctx.Err() == nil {
-		for {
-			n, err := s.c.Store.Prune(ctx, s.c.Store.Now().Add(-s.c.History), pruneBatch)
-			if err != nil && ctx.Err() == nil {
-				s.log.WarnContext(ctx, "old invocations could not be deleted", "err", err)
+		wait := pruneInterval
+		n, err := s.c.Store.Prune(ctx, s.c.Store.Now().Add(-s.c.History), pruneBatch)
+		switch {
+		case err != nil:
+			wait = pruneRetry
+			if ctx.Err() == nil {
+				s.log.WarnContext(ctx, "old invocations could not be deleted; trying again", "err", err)
 			}
-			if err != nil || n < pruneBatch {
-				break
-			}
+		case n == pruneBatch:
+			continue
 		}
 		select {
-		case <-time.After(pruneInterval):
+		case <-time.After(wait):
 		case <-ctx.Done():
 		}
 	}
