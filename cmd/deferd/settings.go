@@ -177,7 +177,11 @@ func (s *Settings) readFile(path string) error {
 	return err
 }
 
-var accountPattern = regexp.MustCompile(`^[0-9]{12}$`)
+var (
+	accountPattern = regexp.MustCompile(`^[0-9]{12}$`)
+	hostPattern    = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$`)
+	regionPattern  = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+)
 
 // validate refuses what cannot work before anything starts, and fills in what
 // depends on other settings.
@@ -192,6 +196,14 @@ func (s *Settings) validate() error {
 	refuse := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if !accountPattern.MatchString(s.Account) {
 		refuse("account %q does not have 12 digits", s.Account)
+	}
+	if s.Region != "" && !regionPattern.MatchString(s.Region) {
+		refuse("region %q is not a name such as us-east-1", s.Region)
+	}
+	for _, h := range s.PublicHost {
+		if !hostPattern.MatchString(h) {
+			refuse("public-host %q is not a host name without port", h)
+		}
 	}
 	if strings.HasPrefix(s.Store, "postgres:") || strings.HasPrefix(s.Store, "postgresql:") {
 		refuse("store %q: this version keeps its queue in SQLite only", s.Store)
