@@ -29,8 +29,12 @@ func (srv *server) prepareKeys(ctx context.Context) error {
 		}
 	}
 	path := filepath.Join(srv.settings.Data, credentialsFile)
-	if _, err := os.Stat(path); lasting > 0 && err == nil {
+	_, err = os.Stat(path)
+	switch {
+	case lasting > 0 && err == nil:
 		return nil
+	case lasting == 0 && err == nil:
+		srv.log.WarnContext(ctx, "the store is new although the data directory was in use: queue, endpoints and keys begin anew", "store", srv.settings.Store)
 	}
 	k, secret := srv.keys.NewKey(account, "arn:aws:iam::"+srv.settings.Account+":root")
 	if err := srv.store.PutKey(ctx, k); err != nil {

@@ -98,6 +98,7 @@ func (t *attempt) run() {
 		case <-ended:
 		default:
 			hung.Store(true)
+			t.log.Warn("the instance does not end a request that nobody waits for; it claims no more, and is replaced once what else runs has ended")
 			t.agent.end(ErrStuck)
 			t.cutRequest()
 		}

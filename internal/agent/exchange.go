@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"strconv"
@@ -87,7 +88,27 @@ func (t *attempt) send(in *input, connected func()) (*http.Response, error) {
 	if err != nil {
 		return nil, fmt.Errorf("call model: %w", err)
 	}
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		// The body of such an answer is the bare connection, which no context
+		// ends any more.
+		resp.Body.Close()
+		return nil, errSwitched
+	}
 	return resp, nil
+}
+
+var errSwitched = errors.New("the model switched to another protocol")
+
+// harmless is what the server's log may say of err: the text of a malformed
+// answer quotes the model.
+func harmless(err error) error {
+	_, network := errors.AsType[*net.OpError](err)
+	for _, known := range []error{io.EOF, io.ErrUnexpectedEOF, context.Canceled, context.DeadlineExceeded, errSwitched} {
+		if network || errors.Is(err, known) {
+			return err
+		}
+	}
+	return errors.New("the answer is malformed")
 }
 
 // setHeader sets a header to the first value that is not empty, with the name
@@ -188,7 +209,7 @@ func (t *attempt) broken(in *input, reached bool, err error) verdict {
 	case <-wait.C:
 	case <-t.work.Done():
 	}
-	t.log.InfoContext(t.work, "no answer from the model", "err", err)
+	t.log.InfoContext(t.work, "no answer from the model", "err", harmless(err))
 	return settle(deferd.End(deferd.ModelNoAnswer, deferd.StatusMessage(0)), "the connection broke before the answer had ended")
 }
 

@@ -2,8 +2,10 @@ package agent
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -41,15 +43,19 @@ func heard(b *bench) said {
 }
 
 // raw answers with bytes of its own making, and closes the connection.
-func raw(answer string) http.HandlerFunc {
+func raw(answer string) http.HandlerFunc { return rawThen(answer, net.Conn.Close) }
+
+// rawThen answers with the bytes given, and then does something with the
+// connection.
+func rawThen(answer string, then func(net.Conn) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
 		c, _, err := w.(http.Hijacker).Hijack()
 		if err != nil {
 			panic(err)
 		}
-		defer c.Close()
 		io.WriteString(c, answer)
+		_ = then(c)
 	}
 }
 
@@ -131,6 +137,14 @@ func TestOutcomes(t *testing.T) {
 		},
 		{
 			name: "chunks broken off", invoke: raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"),
+			want: platform(deferd.ModelNoAnswer, deferd.Failed, noAnswer),
+		},
+		{
+			name: "another protocol, on a connection that stays open",
+			invoke: rawThen("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n", func(c net.Conn) error {
+				_, err := io.Copy(io.Discard, c) // until the other side closes it
+				return errors.Join(err, c.Close())
+			}),
 			want: platform(deferd.ModelNoAnswer, deferd.Failed, noAnswer),
 		},
 		{name: "not HTTP", invoke: raw("hello\r\n\r\n"), want: platform(deferd.ModelNoAnswer, deferd.Failed, noAnswer)},
@@ -379,6 +393,22 @@ func TestParseRetryAfter(t *testing.T) {
 	for _, tt := range tests {
 		if got := parseRetryAfter(tt.value, now); got != tt.want {
 			t.Errorf("parseRetryAfter(%q) = %s, want %s", tt.value, got, tt.want)
+		}
+	}
+}
+
+// TestHarmless keeps what a model said out of the server's log.
+func TestHarmless(t *testing.T) {
+	_, malformed := http.ReadResponse(bufio.NewReader(strings.NewReader("HTTP/1.1 secret words\r\n\r\n")), nil)
+	if malformed == nil || !strings.Contains(malformed.Error(), "secret") {
+		t.Fatalf("the error is %v, want one that quotes the answer", malformed)
+	}
+	if got := harmless(fmt.Errorf("call model: %w", malformed)).Error(); strings.Contains(got, "secret") {
+		t.Errorf("the log says %q", got)
+	}
+	for _, err := range []error{io.ErrUnexpectedEOF, &net.OpError{Op: "dial", Err: errors.New("refused")}} {
+		if got := harmless(fmt.Errorf("call model: %w", err)).Error(); !strings.Contains(got, err.Error()) {
+			t.Errorf("of %v the log says only %q", err, got)
 		}
 	}
 }
