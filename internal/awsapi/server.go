@@ -2,6 +2,7 @@ package awsapi
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -135,6 +136,9 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request) bool {
 // signed reads and verifies a request before handle sees it.
 func (s *Server) signed(c *call, service string, handle func(*call) error) error {
 	if err := c.readBody(s.maxBody()); err != nil {
+		if errors.Is(err, tooLarge) && c.protocol == restJSON && strings.HasSuffix(c.r.URL.Path, "/async-invocations") {
+			return s.inlineTooLong()
+		}
 		return err
 	}
 	p, err := s.Verifier.Verify(c.r, service, c.body)
@@ -143,6 +147,13 @@ func (s *Server) signed(c *call, service string, handle func(*call) error) error
 	}
 	c.principal = p
 	return handle(c)
+}
+
+// inlineTooLong is the answer to an inline body that is longer than is ever
+// read: the one that a body of a byte too many gets.
+func (s *Server) inlineTooLong() error {
+	in := awsmodel.InvokeEndpointAsyncInput{EndpointName: new("x"), Body: make([]byte, cmp.Or(s.Limits.MaxInline, deferd.MaxInline)+1)}
+	return in.Validate(s.Limits)
 }
 
 // unknownService refuses a request for a service that is not here, in the

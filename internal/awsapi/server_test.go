@@ -442,7 +442,10 @@ func TestBrokenStore(t *testing.T) {
 
 func TestBodies(t *testing.T) {
 	s := open(t, nil)
-	s.send("sagemaker", "POST", "/endpoints/e/async-invocations", strings.Repeat("x", 6<<20+1)).check(t, http.StatusRequestEntityTooLarge, `{"message":"The body of the request is too large."}`)
+	huge := strings.Repeat("x", 6<<20+1)
+	s.send("sagemaker", "POST", "/endpoints/e/async-invocations", huge).check(t, http.StatusBadRequest,
+		`{"Message":"1 validation error detected: Value at 'body' failed to satisfy constraint: Member must have length less than or equal to 128000"}`)
+	s.send("sagemaker", "POST", "/endpoints/e/invocations", huge).check(t, http.StatusRequestEntityTooLarge, `{"message":"The body of the request is too large."}`)
 	s.call("ListModels", "{").check(t, 400, `{"__type":"SerializationException","message":"The request is not valid JSON."}`)
 
 	t.Run("chunked", func(t *testing.T) {
