@@ -118,7 +118,8 @@ type Invocation struct {
 	Settled  time.Time
 	Finished time.Time
 
-	// Progress is what the agent last reported. It does not survive a restart.
+	// Progress is what the agent last reported; agents do not report any yet.
+	// It does not survive a restart.
 	Progress string
 }
 

@@ -150,7 +150,8 @@ type Settlement struct {
 	Times   AttemptTimes
 }
 
-// AttemptTimes are how long the parts of an attempt took.
+// AttemptTimes are how long the parts of an attempt took. They are for metrics;
+// no store keeps them yet.
 type AttemptTimes struct {
 	Download time.Duration // reading the input from S3
 	Model    time.Duration // the model's round trip, less the waits for S3

@@ -26,7 +26,7 @@ func (srv *server) api() http.Handler {
 	verifier := sigv4.New(srv.key, sigv4.Options{Region: s.Region, Skew: s.ClockSkew, Bucket: bucketOf})
 	objects := awsapi.S3{AWS: srv.embedded == nil && isAWS(s.S3)}
 	if srv.embedded != nil {
-		objects.Handler = objectHandler{objectserver.NewHandler(srv.embedded, objectserver.HandlerOptions{
+		objects.Handler = objectHandler{srv.starting, objectserver.NewHandler(srv.embedded, objectserver.HandlerOptions{
 			Region: s.region(), Account: s.Account, Hosts: srv.hosts(), Authorize: deferd.WithinAccount, Logger: srv.log,
 		})}
 		own, err := url.Parse(srv.url)
@@ -36,30 +36,26 @@ func (srv *server) api() http.Handler {
 	} else if u, err := url.Parse(s.S3); err == nil {
 		objects.Hosts = []string{u.Hostname()}
 	}
-	return srv.afterStart(awsapi.New(awsapi.Config{
+	return awsapi.New(awsapi.Config{
 		Store: srv.store, Region: s.region(), Verifier: verifier, Authorize: deferd.WithinAccount,
 		Limits: awsmodel.Limits{MaxTimeout: s.MaxTimeout, MaxTTL: s.MaxTTL},
 		S3:     objects, Logger: srv.log, Changed: srv.scheduler.Changed, Status: srv.status, Ready: srv.ready,
-	}).Handler())
+	}).Handler()
 }
 
-// afterStart keeps everybody but health checks out until what an earlier life
-// had decided is published: what clients see in S3 never goes back.
-func (srv *server) afterStart(h http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if srv.state.Load() == &starting && r.URL.Path != "/healthz" && r.URL.Path != "/readyz" {
-			w.Header().Set("Retry-After", "1")
-			http.Error(w, starting, http.StatusServiceUnavailable)
-			return
-		}
-		h.ServeHTTP(w, r)
-	})
+// An objectHandler hands the embedded S3 what was verified. It keeps everybody
+// out until what an earlier life had decided is published: what clients see in
+// S3 never goes back.
+type objectHandler struct {
+	starting func() bool
+	h        *objectserver.Handler
 }
-
-// An objectHandler hands the embedded S3 what was verified.
-type objectHandler struct{ h *objectserver.Handler }
 
 func (o objectHandler) Serve(w http.ResponseWriter, r *http.Request, p deferd.Principal, body *sigv4.Body) {
+	if o.starting() {
+		objectserver.WriteError(w, r, http.StatusServiceUnavailable, "ServiceUnavailable", "The server is starting. Please try again.", r.URL.Path)
+		return
+	}
 	o.h.Serve(w, r, p, body)
 }
 

@@ -92,7 +92,7 @@ func serve(ctx context.Context, s Settings, log *slog.Logger, out io.Writer) (er
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopServing()
 	var g errgroup.Group
-	failed := make(chan struct{})
+	failed := make(chan struct{}, 1) // has room: a part may fail before anybody looks
 	start := func(name string, run func() error) {
 		g.Go(func() error {
 			if err := run(); err != nil {
@@ -114,16 +114,16 @@ func serve(ctx context.Context, s Settings, log *slog.Logger, out io.Writer) (er
 
 	select {
 	case <-srv.dispatch.Published():
+		srv.becomeReady()
+		fmt.Fprintf(out, "deferd: listening on %s (console %s)\n", url, addressURL(console, false))
+		select {
+		case <-ctx.Done():
+		case <-failed:
+		}
 	case <-ctx.Done():
-	}
-	srv.becomeReady()
-	fmt.Fprintf(out, "deferd: listening on %s (console %s)\n", url, addressURL(console, false))
-
-	select {
-	case <-ctx.Done():
-		log.Info("stopping", "limit", s.StopLimit)
 	case <-failed:
 	}
+	log.Info("stopping", "limit", s.StopLimit)
 	srv.refuseWork()
 	stopWork()
 	<-scheduled // agents have finished or given back, instances are gone

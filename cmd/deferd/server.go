@@ -43,15 +43,16 @@ type server struct {
 	closers []func() error
 }
 
+// Why a server does not take work.
 var (
-	starting = "the server is starting"
-	stopping = "the server is stopping"
+	isStarting = "the server is starting"
+	isStopping = "the server is stopping"
 )
 
 // build opens everything that a server needs. Nothing of it runs yet.
 func build(ctx context.Context, s Settings, url string, log *slog.Logger) (srv *server, err error) {
 	srv = &server{settings: s, url: url, log: log}
-	srv.state.Store(&starting)
+	srv.state.Store(&isStarting)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, srv.close())
@@ -102,8 +103,12 @@ func (srv *server) close() error {
 	return errors.Join(errs...)
 }
 
-func (srv *server) becomeReady() { srv.state.CompareAndSwap(&starting, nil) }
-func (srv *server) refuseWork()  { srv.state.Store(&stopping) }
+func (srv *server) becomeReady() { srv.state.CompareAndSwap(&isStarting, nil) }
+func (srv *server) refuseWork()  { srv.state.Store(&isStopping) }
+
+// starting reports whether what an earlier life had decided may still have to
+// be published.
+func (srv *server) starting() bool { return srv.state.Load() == &isStarting }
 
 // ready says whether the server takes work.
 func (srv *server) ready() error {

@@ -315,6 +315,11 @@ func (d *Dispatch) Upload(ctx context.Context, id deferd.LeaseID, output bool, a
 	}
 	u := deferd.Upload{Location: l, ID: created}
 	noted, err := d.store.RecordUpload(ctx, id, u)
+	if err != nil && deferd.CodeOf(err) != deferd.Lost {
+		// It may have been recorded: then a repeat gets it. Otherwise it is left
+		// to the bucket, which lets uploads expire.
+		return nil, err
+	}
 	if err != nil || noted.ID != created {
 		// Not recorded: nobody will ever complete it.
 		if aborted := d.objects.AbortUpload(context.WithoutCancel(ctx), u); aborted != nil {

@@ -460,3 +460,33 @@ func TestSettleRefusesWhatIsNoOutcome(t *testing.T) {
 		t.Errorf("%d refused settles were counted, want 1", n)
 	}
 }
+
+// unansweredStore records an upload, and fails to say so the first time.
+type unansweredStore struct {
+	deferd.Store
+	asked atomic.Int64
+}
+
+func (s *unansweredStore) RecordUpload(ctx context.Context, id deferd.LeaseID, u deferd.Upload) (deferd.Upload, error) {
+	noted, err := s.Store.RecordUpload(ctx, id, u)
+	if s.asked.Add(1) == 1 {
+		return deferd.Upload{}, errUnavailable
+	}
+	return noted, err
+}
+
+// TestUploadRecordedButUnanswered repeats an upload whose recording was not
+// answered: the recorded one must still take parts.
+func TestUploadRecordedButUnanswered(t *testing.T) {
+	b := newBench(t)
+	l := b.lease()
+	b.Dispatch.store = &unansweredStore{Store: b.store}
+	if _, err := b.Upload(t.Context(), l.ID, true, deferd.ObjectAttributes{}); deferd.CodeOf(err) != deferd.Unavailable {
+		t.Fatalf("error is %v, want Unavailable", err)
+	}
+	u, err := b.Upload(t.Context(), l.ID, true, deferd.ObjectAttributes{})
+	b.must(err)
+	if _, err := b.UploadPart(t.Context(), l.ID, *u, 1, 1, strings.NewReader("x")); err != nil {
+		t.Errorf("the recorded upload takes no part: %v", err)
+	}
+}

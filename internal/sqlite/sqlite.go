@@ -2,8 +2,9 @@
 // file (WAL, synchronous=FULL).
 //
 // One goroutine writes. Whatever is asked of it while it commits is done in
-// the next transaction together, so that one fsync makes many accepts, claims
-// and settles durable; nothing is answered before the commit that holds it.
+// the next transaction together, so that one fsync makes many accepts and
+// settles durable; nothing is answered before the commit that holds it. What
+// need not be durable (a claim, an extend, a finish) costs no fsync of its own.
 // Readers use connections of their own and see what was committed last.
 //
 // There is one server on a file. Sessions and leases are rows, so that every
