@@ -60,7 +60,8 @@ type Config struct {
 	StopLimit      time.Duration // for what runs when the context ends; 0: DefaultStopLimit
 	SlotWait       time.Duration // for requests that nobody waits for; 0: DefaultSlotWait
 
-	Ready func() // called once, at the first healthy ping; may be nil
+	Ready func()          // called once, at the first healthy ping; may be nil
+	Serve <-chan struct{} // until it is closed the instance is kept healthy and claims nothing; nil: no wait
 
 	// Log takes the lines of the endpoint's own log, one for each attempt that
 	// has ended. A line may quote 1 KB of what the model said. May be nil.
@@ -165,16 +166,33 @@ func (a *Agent) Run(ctx context.Context) error {
 	quit, dismiss := context.WithCancel(base)
 	defer dismiss()
 	helpers.Go(func() { a.watchInstance(quit) })
-	if !a.awaitReady() || !a.open() {
+	if !a.awaitReady() {
+		return a.outcome()
+	}
+	helpers.Go(func() { a.keepHealthy() })
+	if !a.awaitTurn() || !a.open() {
 		return a.outcome()
 	}
 	helpers.Go(func() { a.keepSession(quit) })
-	helpers.Go(func() { a.keepHealthy() })
 	a.claim()
 	a.finish(ctx)
 	dismiss() // a session that is being closed is not to be extended
 	a.close(base)
 	return a.outcome()
+}
+
+// awaitTurn waits until the instance is to serve, and reports false where
+// serving ends before.
+func (a *Agent) awaitTurn() bool {
+	if a.config.Serve == nil {
+		return true
+	}
+	select {
+	case <-a.config.Serve:
+		return true
+	case <-a.serving.Done():
+		return false
+	}
 }
 
 // outcome is what Run returns once serving has ended.
