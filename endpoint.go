@@ -31,6 +31,8 @@ type Model struct {
 	Env     map[string]string
 	RoleARN string
 
+	Tags []Tag `json:",omitempty"`
+
 	// Request is the document that created the model, as the API validated it;
 	// Describe echoes it. Empty structures and what was not sent are absent.
 	Request json.RawMessage `json:",omitempty"`
@@ -43,7 +45,8 @@ type ModelData struct {
 	Gzip     bool // the object (or each archive) is a .tar.gz to be unpacked
 }
 
-// A Config is an endpoint configuration. It never changes.
+// A Config is an endpoint configuration. Nothing of it but its tags ever
+// changes.
 type Config struct {
 	ID      ConfigID
 	Account AccountID
@@ -53,7 +56,19 @@ type Config struct {
 	Variants []Variant
 	Async    *AsyncConfig // nil: not an asynchronous endpoint; stored but not served
 
+	Tags []Tag `json:",omitempty"`
+
 	Request json.RawMessage `json:",omitempty"` // as in Model
+}
+
+// Variant finds a variant by its name; nil where there is none.
+func (c *Config) Variant(name VariantName) *Variant {
+	for i := range c.Variants {
+		if c.Variants[i].Name == name {
+			return &c.Variants[i]
+		}
+	}
+	return nil
 }
 
 // A Variant is one production variant of a configuration.
@@ -101,6 +116,10 @@ const (
 func (s EndpointStatus) Accepts() bool { return s == EndpointInService || s == EndpointUpdating }
 
 // An Endpoint is a queue with the instances that work on it.
+//
+// Its instances form a fleet: all of one configuration, started for it. A new
+// configuration brings a new fleet beside the one that serves, and takes its
+// place once all of it is healthy; the queue stays where it is.
 type Endpoint struct {
 	ID       EndpointID
 	Account  AccountID
@@ -109,10 +128,22 @@ type Endpoint struct {
 	Created  time.Time
 	Modified time.Time
 
-	Status        EndpointStatus
-	FailureReason string // why Status is Failed, for the caller
+	Status EndpointStatus
 
-	Variants []EndpointVariant
+	// FailureReason says, for the caller, why Status is Failed, or why the last
+	// deployment was rolled back.
+	FailureReason string
+
+	Variants   []EndpointVariant // of the fleet that serves
+	Fleet      int               // number of the fleet that serves; the first is 0
+	Deployment *Deployment       `json:",omitempty"` // under way while Status is Updating; nil otherwise
+	Fleets     int               // number of the newest fleet, whatever became of it
+
+	// DeploymentConfig is how the last deployment was asked to be made, as the
+	// API validated it; empty where nothing was said.
+	DeploymentConfig json.RawMessage `json:",omitempty"`
+
+	Tags []Tag `json:",omitempty"`
 
 	Request json.RawMessage `json:",omitempty"` // as in Model
 }
@@ -124,3 +155,56 @@ type EndpointVariant struct {
 	Desired int
 	Weight  float64
 }
+
+// A Deployment is what an endpoint is to become. Until it serves, the endpoint
+// stays as it is.
+type Deployment struct {
+	ConfigID ConfigID
+	Variants []EndpointVariant
+	Fleet    int           // the endpoint's own where only the number of instances changes
+	Started  time.Time     // of the store's clock
+	Limit    time.Duration // rolled back when it takes longer; 0: as long as it takes
+}
+
+// Deploy begins a deployment. Its fleet is a new one, unless it is to change
+// the one that serves.
+func (e *Endpoint) Deploy(d Deployment, newFleet bool) {
+	d.Fleet = e.Fleet
+	if newFleet {
+		e.Fleets++
+		d.Fleet = e.Fleets
+	}
+	e.Status, e.Deployment = EndpointUpdating, &d
+}
+
+// Deployed makes a deployment that is under way what the endpoint is.
+func (e *Endpoint) Deployed() {
+	d := e.Deployment
+	e.ConfigID, e.Variants, e.Fleet = d.ConfigID, d.Variants, d.Fleet
+	e.Status, e.FailureReason, e.Deployment = EndpointInService, "", nil
+}
+
+// RollBack gives a deployment up: the endpoint serves as it did before.
+func (e *Endpoint) RollBack(reason string) {
+	e.Status, e.FailureReason, e.Deployment = EndpointInService, reason, nil
+}
+
+// A Tag is a label of the caller's on a model, a configuration or an endpoint.
+type Tag struct{ Key, Value string }
+
+// A Tagged names a living thing that has tags, by its name in whatever case:
+// in ARNs, which tags are asked for by, names are in lower case.
+type Tagged struct {
+	Account AccountID
+	Kind    Kind
+	Name    string
+}
+
+// A Kind is what a name is the name of.
+type Kind int
+
+const (
+	KindModel Kind = iota
+	KindConfig
+	KindEndpoint
+)

@@ -50,13 +50,20 @@ type Registry interface {
 
 	// ChangeEndpoint applies change to an endpoint and stores what comes of
 	// it. The change may be called more than once; an error of it is returned
-	// as it is and nothing is stored. Once an endpoint is Deleting, nothing
-	// new is accepted for it.
+	// as it is and nothing is stored. NotFound: there is no such endpoint any
+	// more, or no configuration that it refers to. Once an endpoint is
+	// Deleting, nothing new is accepted for it.
 	ChangeEndpoint(ctx context.Context, id EndpointID, change func(*Endpoint) error) (Endpoint, error)
 
 	// RemoveEndpoint frees the name of an endpoint whose instances are gone.
 	// Its invocations stay under its ID until their history is over.
 	RemoveEndpoint(ctx context.Context, id EndpointID) error
+
+	// Tags reads a thing's tags. ChangeTags stores what change makes of them
+	// and returns that; it may call change more than once, and stores nothing
+	// where that returns an error, which it returns as it is.
+	Tags(ctx context.Context, of Tagged) ([]Tag, error)
+	ChangeTags(ctx context.Context, of Tagged, change func([]Tag) ([]Tag, error)) ([]Tag, error)
 }
 
 // A ListQuery selects and orders one page of names.

@@ -59,10 +59,10 @@ func (o objectHandler) Serve(w http.ResponseWriter, r *http.Request, p deferd.Pr
 	o.h.Serve(w, r, p, body)
 }
 
-// status says what runs for an endpoint.
-func (srv *server) status(id deferd.EndpointID) map[deferd.VariantName]awsapi.VariantStatus {
+// status says what runs of an endpoint's fleet.
+func (srv *server) status(id deferd.EndpointID, fleet int) map[deferd.VariantName]awsapi.VariantStatus {
 	out := map[deferd.VariantName]awsapi.VariantStatus{}
-	for name, n := range srv.scheduler.Instances(id) {
+	for name, n := range srv.scheduler.Instances(id, fleet) {
 		out[name] = awsapi.VariantStatus{Instances: n.Ready}
 	}
 	return out

@@ -29,10 +29,8 @@ func (srv *server) metricSource() telemetry.Source {
 		Oldest:    srv.store.OldestQueued,
 		Now:       srv.store.Now,
 		Instances: func(id deferd.EndpointID) (ready, starting, busy int) {
-			for _, n := range srv.scheduler.Instances(id) {
-				ready, starting, busy = ready+n.Ready, starting+n.Starting, busy+n.Busy
-			}
-			return ready, starting, busy
+			n := srv.scheduler.AllInstances(id)
+			return n.Ready, n.Starting, n.Busy
 		},
 		Gauges: map[string]func() float64{
 			"deferd_claims_waiting":             func() float64 { return float64(d.Stats().ClaimsWaiting) },

@@ -39,14 +39,14 @@ func (s *Server) controlPlane() map[string]operation {
 		"DescribeEndpoint": control(func(c *call, in *awsmodel.DescribeEndpointInput) string { return endpoint.arn(c, in.EndpointName) }, s.describeEndpoint),
 		"DeleteEndpoint":   control(func(c *call, in *awsmodel.DeleteEndpointInput) string { return endpoint.arn(c, in.EndpointName) }, s.deleteEndpoint),
 		"ListEndpoints":    control(anything[*awsmodel.ListEndpointsInput], s.listEndpoints),
-		"UpdateEndpoint":   control(func(c *call, in *awsmodel.UpdateEndpointInput) string { return endpoint.arn(c, in.EndpointName) }, notYet),
+		"UpdateEndpoint":   control(func(c *call, in *awsmodel.UpdateEndpointInput) string { return endpoint.arn(c, in.EndpointName) }, s.updateEndpoint),
 		"UpdateEndpointWeightsAndCapacities": control(func(c *call, in *awsmodel.UpdateEndpointWeightsAndCapacitiesInput) string {
 			return endpoint.arn(c, in.EndpointName)
-		}, notYet),
+		}, s.updateCapacities),
 
-		"AddTags":    control(func(c *call, in *awsmodel.AddTagsInput) string { return *in.ResourceArn }, notYet),
+		"AddTags":    control(func(c *call, in *awsmodel.AddTagsInput) string { return *in.ResourceArn }, s.addTags),
 		"ListTags":   control(func(c *call, in *awsmodel.ListTagsInput) string { return *in.ResourceArn }, s.listTags),
-		"DeleteTags": control(func(c *call, in *awsmodel.DeleteTagsInput) string { return *in.ResourceArn }, notYet),
+		"DeleteTags": control(func(c *call, in *awsmodel.DeleteTagsInput) string { return *in.ResourceArn }, s.deleteTags),
 	}
 }
 
@@ -72,12 +72,6 @@ func control[I any, P interface {
 
 // anything is the resource of an operation that names none.
 func anything[P any](*call, P) string { return "*" }
-
-// notYet refuses an operation that is known but not served.
-func notYet[P any](c *call, _ P) (any, error) {
-	_, name, _ := strings.Cut(c.r.Header.Get("X-Amz-Target"), ".")
-	return nil, deferd.Errorf(deferd.Invalid, "%s is not supported yet.", name)
-}
 
 // target runs the operation that X-Amz-Target names.
 func (s *Server) target(c *call) error {

@@ -23,7 +23,7 @@ const arnHead = "arn:aws:sagemaker:us-east-1:123456789012:"
 func TestLifeOfAnEndpoint(t *testing.T) {
 	status := map[deferd.VariantName]VariantStatus{"v": {Instances: 1, Images: []DeployedImage{{"i:1", "i@sha256:0", time.UnixMilli(1700000003200)}}}}
 	s := open(t, func(c *Config) {
-		c.Status = func(deferd.EndpointID) map[deferd.VariantName]VariantStatus { return status }
+		c.Status = func(deferd.EndpointID, int) map[deferd.VariantName]VariantStatus { return status }
 	})
 	ctx := t.Context()
 	must := func(err error) {
@@ -145,7 +145,7 @@ func TestDescribeEchoes(t *testing.T) {
 		{"DescribeModel", `{"ModelName":"one"}`, `{"ModelName":"one","Containers":[{"Image":"i"}],"CreationTime":"<time>","ModelArn":"` + arnHead + `model/one","EnableNetworkIsolation":false}`},
 		{"DescribeEndpointConfig", `{"EndpointConfigName":"c"}`, `{"EndpointConfigName":"c","EndpointConfigArn":"` + arnHead + `endpoint-config/c","ProductionVariants":[{"VariantName":"v","ModelName":"m","InitialInstanceCount":1,"InitialVariantWeight":1,"EnableSSMAccess":false}],
 			"CreationTime":"<time>","AsyncInferenceConfig":{"OutputConfig":{"S3OutputPath":"s3://b/out/","NotificationConfig":{"IncludeInferenceResponseIn":[]}}}}`},
-		{"DescribeEndpoint", `{"EndpointName":"e"}`, `{"EndpointName":"e","EndpointArn":"` + arnHead + `endpoint/e","EndpointConfigName":"c","ProductionVariants":[{"VariantName":"v","CurrentWeight":1,"DesiredWeight":1,"CurrentInstanceCount":0,"DesiredInstanceCount":1}],
+		{"DescribeEndpoint", `{"EndpointName":"e"}`, `{"EndpointName":"e","EndpointArn":"` + arnHead + `endpoint/e","EndpointConfigName":"c","ProductionVariants":[{"VariantName":"v","CurrentWeight":1,"DesiredWeight":1,"CurrentInstanceCount":0,"DesiredInstanceCount":1,"DeployedImages":[{"SpecifiedImage":"i"}]}],
 			"EndpointStatus":"Creating","CreationTime":"<time>","LastModifiedTime":"<time>","LastDeploymentConfig":{"RollingUpdatePolicy":{"MaximumBatchSize":{"Type":"INSTANCE_COUNT","Value":1},"WaitIntervalInSeconds":0}},
 			"AsyncInferenceConfig":{"OutputConfig":{"S3OutputPath":"s3://b/out/","NotificationConfig":{"IncludeInferenceResponseIn":[]}}}}`},
 	}
@@ -177,7 +177,6 @@ func TestControlErrors(t *testing.T) {
 	s.must("CreateEndpointConfig", `{"EndpointConfigName":"real-time","ProductionVariants":[{"VariantName":"v","ModelName":"m"}]}`)
 	async := `"AsyncInferenceConfig":{"OutputConfig":{"S3OutputPath":"s3://b/out"}}`
 	s.must("CreateEndpointConfig", `{"EndpointConfigName":"serverless","ProductionVariants":[{"VariantName":"v","ModelName":"m","ServerlessConfig":{"MemorySizeInMB":1024,"MaxConcurrency":1}}],`+async+`}`)
-	s.must("CreateEndpointConfig", `{"EndpointConfigName":"capturing","ProductionVariants":[{"VariantName":"v","ModelName":"m"}],`+async+`,"DataCaptureConfig":{"EnableCapture":true,"InitialSamplingPercentage":1,"DestinationS3Uri":"s3://b","CaptureOptions":[{"CaptureMode":"Input"}]}}`)
 	config := func(variants string) string {
 		return `{"EndpointConfigName":"new","ProductionVariants":[` + variants + `],` + async + `}`
 	}
@@ -199,7 +198,6 @@ func TestControlErrors(t *testing.T) {
 		{"endpoint without configuration", "CreateEndpoint", `{"EndpointName":"n","EndpointConfigName":"no"}`, `Could not find endpoint configuration "` + arnHead + `endpoint-config/no".`},
 		{"real-time", "CreateEndpoint", `{"EndpointName":"n","EndpointConfigName":"real-time"}`, `Endpoint configuration "` + arnHead + `endpoint-config/real-time" has no AsyncInferenceConfig; only asynchronous endpoints are served here.`},
 		{"serverless", "CreateEndpoint", `{"EndpointName":"n","EndpointConfigName":"serverless"}`, `Endpoint configuration "` + arnHead + `endpoint-config/serverless" has a variant with a ServerlessConfig; serverless endpoints are not served here.`},
-		{"data capture", "CreateEndpoint", `{"EndpointName":"n","EndpointConfigName":"capturing"}`, `Endpoint configuration "` + arnHead + `endpoint-config/capturing" captures data, which is not supported here.`},
 		{"no container", "CreateModel", `{"ModelName":"n"}`, `A model needs a PrimaryContainer.`},
 		{"both kinds of container", "CreateModel", `{"ModelName":"n","PrimaryContainer":{"Image":"i"},"Containers":[{"Image":"i"}]}`, `PrimaryContainer and Containers cannot be given together.`},
 		{"several containers", "CreateModel", `{"ModelName":"n","Containers":[{"Image":"i"},{"Image":"i"}]}`, `Models of several containers are not supported: give one.`},
@@ -208,8 +206,6 @@ func TestControlErrors(t *testing.T) {
 		{"isolation", "CreateModel", `{"ModelName":"n","PrimaryContainer":{"Image":"i"},"EnableNetworkIsolation":true}`, `EnableNetworkIsolation is not supported: containers here have a network.`},
 		{"both kinds of data", "CreateModel", `{"ModelName":"n","PrimaryContainer":{"Image":"i","ModelDataUrl":"s3://b/k","ModelDataSource":{"S3DataSource":{"S3Uri":"s3://b/k","S3DataType":"S3Object","CompressionType":"Gzip"}}}}`, `ModelDataUrl and ModelDataSource cannot be given together.`},
 		{"constraint", "CreateEndpoint", `{"EndpointName":"-"}`, `2 validation errors detected: Value '-' at 'endpointName' failed to satisfy constraint: Member must satisfy regular expression pattern: [a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}; Value null at 'endpointConfigName' failed to satisfy constraint: Member must not be null`},
-		{"update", "UpdateEndpoint", `{"EndpointName":"e","EndpointConfigName":"c"}`, `UpdateEndpoint is not supported yet.`},
-		{"tags", "AddTags", `{"ResourceArn":"` + arnHead + `endpoint/e","Tags":[]}`, `AddTags is not supported yet.`},
 		{"page token", "ListModels", `{"NextToken":"bogus"}`, `the page token is not one of ours`},
 	}
 	for _, tt := range tests {
@@ -345,20 +341,6 @@ func TestLists(t *testing.T) {
 		t.Errorf("configurations: %+v", configs)
 	}
 	s.must("ListEndpointConfigs", `{"NameContains":"none"}`).check(t, 200, `{"EndpointConfigs":[]}`)
-}
-
-func TestListTags(t *testing.T) {
-	s := open(t, nil)
-	s.must("CreateModel", `{"ModelName":"My-Model","PrimaryContainer":{"Image":"i"},"Tags":[{"Key":"k","Value":"v"}]}`)
-	s.must("CreateModel", `{"ModelName":"My-Model-2","PrimaryContainer":{"Image":"i"}}`)
-	list := func(arn string) answer { return s.call("ListTags", `{"ResourceArn":"`+arn+`"}`) }
-	list(arnHead+"model/my-model").check(t, 200, `{"Tags":[{"Key":"k","Value":"v"}]}`)
-	list(arnHead+"model/My-Model-2").check(t, 200, `{"Tags":[]}`)
-	list(arnHead+"model/model").check(t, 400, `{"__type":"ValidationException","message":"Could not find model \"`+arnHead+`model/model\"."}`)
-	list(arnHead+"endpoint/e").check(t, 400, `{"__type":"ValidationException","message":"Could not find endpoint \"`+arnHead+`endpoint/e\"."}`)
-	list(arnHead+"pipeline/p").check(t, 400, `{"__type":"ValidationException","message":"\"`+arnHead+`pipeline/p\" names nothing that has tags here."}`)
-	list("arn:aws:sagemaker:us-east-1:000000000000:model/my-model").check(t, 400,
-		`{"__type":"ValidationException","message":"\"arn:aws:sagemaker:us-east-1:000000000000:model/my-model\" is not an ARN of this account and region."}`)
 }
 
 // What one may ask of invocations, which SageMaker does not tell.

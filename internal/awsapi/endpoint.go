@@ -1,7 +1,6 @@
 package awsapi
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/google/uuid"
@@ -18,6 +17,11 @@ func (s *Server) createEndpoint(c *call, in *awsmodel.CreateEndpointInput) (any,
 	if err := servable(c, config); err != nil {
 		return nil, err
 	}
+	how, err := deploymentConfig(in.DeploymentConfig)
+	if err != nil {
+		return nil, err
+	}
+	tags := takeTags(&in.Tags)
 	request, err := document(in)
 	if err != nil {
 		return nil, err
@@ -31,10 +35,11 @@ func (s *Server) createEndpoint(c *call, in *awsmodel.CreateEndpointInput) (any,
 		Created:  now,
 		Modified: now,
 		Status:   deferd.EndpointCreating,
+		Variants: initialVariants(config),
+		Tags:     tags,
 		Request:  request,
-	}
-	for _, v := range config.Variants {
-		e.Variants = append(e.Variants, deferd.EndpointVariant{Name: v.Name, Desired: v.InitialCount, Weight: v.InitialWeight})
+
+		DeploymentConfig: how,
 	}
 	err = s.Store.CreateEndpoint(c.ctx(), e)
 	if deferd.CodeOf(err) == deferd.NotFound { // deleted meanwhile
@@ -67,8 +72,6 @@ func servable(c *call, config deferd.Config) error {
 		lacks = "has a variant with InstancePools, which are not supported here."
 	case in.ExplainerConfig != nil:
 		lacks = "has an ExplainerConfig, which is not supported here."
-	case in.DataCaptureConfig != nil && value(in.DataCaptureConfig.EnableCapture):
-		lacks = "captures data, which is not supported here."
 	case value(in.EnableNetworkIsolation):
 		lacks = "has EnableNetworkIsolation, which is not supported here: containers have a network."
 	default:
@@ -79,72 +82,6 @@ func servable(c *call, config deferd.Config) error {
 
 func anyVariant(in awsmodel.CreateEndpointConfigInput, is func(awsmodel.ProductionVariant) bool) bool {
 	return slices.ContainsFunc(in.ProductionVariants, is)
-}
-
-func (s *Server) describeEndpoint(c *call, in *awsmodel.DescribeEndpointInput) (any, error) {
-	e, err := s.Store.Endpoint(c.ctx(), c.principal.Account, deferd.EndpointName(*in.EndpointName))
-	if err != nil {
-		return nil, endpoint.explain(c, *in.EndpointName, err)
-	}
-	config, err := s.configs.get(c.ctx(), e.ConfigID)
-	if err != nil {
-		return nil, fmt.Errorf("find configuration of endpoint %s: %w", e.Name, err)
-	}
-	var created awsmodel.CreateEndpointInput
-	if err := awsmodel.Decode(e.Request, &created); err != nil {
-		return nil, err
-	}
-	var configured awsmodel.CreateEndpointConfigInput
-	if err := awsmodel.Decode(config.Request, &configured); err != nil {
-		return nil, err
-	}
-	out := awsmodel.DescribeEndpointOutput{
-		EndpointName:         new(string(e.Name)),
-		EndpointArn:          new(endpoint.arn(c, in.EndpointName)),
-		EndpointConfigName:   new(string(config.Name)),
-		EndpointStatus:       new(string(e.Status)),
-		CreationTime:         awsmodel.Time(e.Created),
-		LastModifiedTime:     awsmodel.Time(e.Modified),
-		LastDeploymentConfig: created.DeploymentConfig,
-		AsyncInferenceConfig: configured.AsyncInferenceConfig,
-		MetricsConfig:        configured.MetricsConfig,
-	}
-	if e.FailureReason != "" {
-		out.FailureReason = new(truncate(e.FailureReason, maxFailureReason))
-	}
-	running := s.Status(e.ID)
-	for _, v := range e.Variants {
-		out.ProductionVariants = append(out.ProductionVariants, summary(v, running[v.Name]))
-	}
-	return out, nil
-}
-
-// maxFailureReason is the length that AWS's model gives FailureReason.
-const maxFailureReason = 1024
-
-func truncate(s string, n int) string {
-	if runes := []rune(s); len(runes) > n {
-		return string(runes[:n])
-	}
-	return s
-}
-
-func summary(v deferd.EndpointVariant, running VariantStatus) awsmodel.ProductionVariantSummary {
-	sum := awsmodel.ProductionVariantSummary{
-		VariantName:          new(string(v.Name)),
-		CurrentWeight:        new(float32(v.Weight)),
-		DesiredWeight:        new(float32(v.Weight)),
-		CurrentInstanceCount: new(int32(running.Instances)),
-		DesiredInstanceCount: new(int32(v.Desired)),
-	}
-	for _, image := range running.Images {
-		d := awsmodel.DeployedImage{SpecifiedImage: &image.Specified, ResolutionTime: awsmodel.Time(image.Time)}
-		if image.Resolved != "" {
-			d.ResolvedImage = &image.Resolved
-		}
-		sum.DeployedImages = append(sum.DeployedImages, d)
-	}
-	return sum
 }
 
 // deleteEndpoint begins to delete an endpoint. Unlike SageMaker's, one that is

@@ -39,6 +39,7 @@ func (s *Server) newConfig(c *call, in *awsmodel.CreateEndpointConfigInput) (con
 	if config.Async, err = s.asyncConfig(in.AsyncInferenceConfig); err != nil {
 		return config, err
 	}
+	config.Tags = takeTags(&in.Tags)
 	config.Request, err = document(in)
 	return config, err
 }

@@ -29,6 +29,7 @@ func (s *Server) newModel(c *call, in *awsmodel.CreateModelInput) (m deferd.Mode
 	if err != nil {
 		return m, err
 	}
+	tags := takeTags(&in.Tags)
 	request, err := document(in)
 	if err != nil {
 		return m, err
@@ -42,6 +43,7 @@ func (s *Server) newModel(c *call, in *awsmodel.CreateModelInput) (m deferd.Mode
 		Data:    data,
 		Env:     container.Environment,
 		RoleARN: value(in.ExecutionRoleArn),
+		Tags:    tags,
 		Request: request,
 	}, nil
 }

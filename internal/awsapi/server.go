@@ -28,13 +28,13 @@ type Config struct {
 	S3        S3
 	Logger    *slog.Logger
 
-	// Changed is told of every endpoint that was created or deleted, so that
-	// its instances follow at once. It must not block. Nil: nobody is told.
+	// Changed is told of every endpoint that was created, changed or deleted,
+	// so that its instances follow at once. It must not block. Nil: nobody is told.
 	Changed func(deferd.EndpointID)
 
-	// Status says what runs for an endpoint. Variants that it leaves out have
-	// no instances. Nil: nothing runs.
-	Status func(deferd.EndpointID) map[deferd.VariantName]VariantStatus
+	// Status says what runs of an endpoint's fleet. Variants that it leaves out
+	// have no instances. Nil: nothing runs.
+	Status func(id deferd.EndpointID, fleet int) map[deferd.VariantName]VariantStatus
 
 	// Ready says whether the server takes work; its error is shown by /readyz,
 	// and answers operations of SageMaker with 503. S3 goes on: what still
@@ -68,7 +68,7 @@ func New(c Config) *Server {
 		c.Changed = func(deferd.EndpointID) {}
 	}
 	if c.Status == nil {
-		c.Status = func(deferd.EndpointID) map[deferd.VariantName]VariantStatus { return nil }
+		c.Status = func(deferd.EndpointID, int) map[deferd.VariantName]VariantStatus { return nil }
 	}
 	if c.Ready == nil {
 		c.Ready = func() error { return nil }

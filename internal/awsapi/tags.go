@@ -1,71 +1,115 @@
 package awsapi
 
 import (
-	"context"
-	"encoding/json"
+	"slices"
 	"strings"
 
 	"github.com/deferd/deferd"
 	"github.com/deferd/deferd/internal/awsmodel"
 )
 
-// listTags answers with the tags that a thing was created with, which are part
-// of its request; nothing changes them yet.
+// maxTags is how many tags a thing may have.
+const maxTags = 50
+
+// takeTags takes the tags out of the request that creates a thing: they can
+// change later, and the request cannot.
+func takeTags(in *[]awsmodel.Tag) []deferd.Tag {
+	tags := tagsOf(*in)
+	*in = nil
+	return tags
+}
+
+func tagsOf(in []awsmodel.Tag) []deferd.Tag {
+	var tags []deferd.Tag
+	for _, t := range in {
+		tags = append(tags, deferd.Tag{Key: *t.Key, Value: *t.Value})
+	}
+	return tags
+}
+
+func tagsAnswer(tags []deferd.Tag) []awsmodel.Tag {
+	out := []awsmodel.Tag{}
+	for _, t := range tags {
+		out = append(out, awsmodel.Tag{Key: &t.Key, Value: &t.Value})
+	}
+	return out
+}
+
 func (s *Server) listTags(c *call, in *awsmodel.ListTagsInput) (any, error) {
-	request, err := s.tagged(c, *in.ResourceArn)
+	of, k, err := tagged(c, *in.ResourceArn)
 	if err != nil {
 		return nil, err
 	}
-	var created struct{ Tags []awsmodel.Tag }
-	if err := json.Unmarshal(request, &created); err != nil {
+	if in.NextToken != nil { // all tags of a thing fit on one page
+		return nil, deferd.Errorf(deferd.Invalid, "The page token is not one of this list's.")
+	}
+	tags, err := s.Store.Tags(c.ctx(), of)
+	if err != nil {
+		return nil, k.explain(c, of.Name, err)
+	}
+	return awsmodel.ListTagsOutput{Tags: tagsAnswer(tags)}, nil
+}
+
+// addTags adds tags to a thing, or gives those that it has other values.
+func (s *Server) addTags(c *call, in *awsmodel.AddTagsInput) (any, error) {
+	of, k, err := tagged(c, *in.ResourceArn)
+	if err != nil {
 		return nil, err
 	}
-	out := awsmodel.ListTagsOutput{Tags: created.Tags}
-	if out.Tags == nil {
-		out.Tags = []awsmodel.Tag{}
-	}
-	return out, nil
-}
-
-// tagged finds the request that created what an ARN names. ARNs have names in
-// lower case, so that its name need not be the thing's.
-func (s *Server) tagged(c *call, arn string) (json.RawMessage, error) {
-	prefix := c.arn("", "")
-	rest, ours := strings.CutPrefix(strings.ToLower(arn), strings.TrimSuffix(prefix, "/"))
-	kindInARN, name, _ := strings.Cut(rest, "/")
-	if !ours {
-		return nil, deferd.Errorf(deferd.Invalid, "%q is not an ARN of this account and region.", arn)
-	}
-	q := deferd.ListQuery{Account: c.principal.Account, NameContains: name, SortBy: deferd.ByName, Ascending: true, Max: 100}
-	switch kindInARN {
-	case model.inARN:
-		m, err := named(c.ctx(), name, q, s.Store.Models, func(m deferd.Model) string { return string(m.Name) })
-		return m.Request, model.explain(c, name, err)
-	case endpointConfig.inARN:
-		config, err := named(c.ctx(), name, q, s.Store.Configs, func(config deferd.Config) string { return string(config.Name) })
-		return config.Request, endpointConfig.explain(c, name, err)
-	case endpoint.inARN:
-		e, err := named(c.ctx(), name, q, s.Store.Endpoints, func(e deferd.Endpoint) string { return string(e.Name) })
-		return e.Request, endpoint.explain(c, name, err)
-	}
-	return nil, deferd.Errorf(deferd.Invalid, "%q names nothing that has tags here.", arn)
-}
-
-// named finds the thing of that name, whatever its case, among what list lists.
-func named[T any](ctx context.Context, name string, q deferd.ListQuery, list func(context.Context, deferd.ListQuery) (deferd.Page[T], error), nameOf func(T) string) (found T, err error) {
-	for {
-		page, err := list(ctx, q)
-		if err != nil {
-			return found, err
-		}
-		for _, item := range page.Items {
-			if strings.EqualFold(nameOf(item), name) {
-				return item, nil
+	tags, err := s.Store.ChangeTags(c.ctx(), of, func(tags []deferd.Tag) ([]deferd.Tag, error) {
+		tags = slices.Clone(tags)
+		for _, added := range tagsOf(in.Tags) {
+			i := slices.IndexFunc(tags, func(t deferd.Tag) bool { return t.Key == added.Key })
+			if i < 0 {
+				tags = append(tags, added)
+			} else {
+				tags[i] = added
 			}
 		}
-		if page.Token == "" {
-			return found, deferd.Errorf(deferd.NotFound, "nothing is named %s", name)
+		if len(tags) > maxTags {
+			return nil, deferd.Errorf(deferd.Invalid, "%q would have %d tags; %d are the most.", *in.ResourceArn, len(tags), maxTags)
 		}
-		q.Token = page.Token
+		return tags, nil
+	})
+	if err != nil {
+		return nil, k.explain(c, of.Name, err)
 	}
+	return awsmodel.AddTagsOutput{Tags: tagsAnswer(tags)}, nil
+}
+
+// deleteTags takes tags from a thing; one that it does not have is no error.
+func (s *Server) deleteTags(c *call, in *awsmodel.DeleteTagsInput) (any, error) {
+	of, k, err := tagged(c, *in.ResourceArn)
+	if err != nil {
+		return nil, err
+	}
+	_, err = s.Store.ChangeTags(c.ctx(), of, func(tags []deferd.Tag) ([]deferd.Tag, error) {
+		return slices.DeleteFunc(slices.Clone(tags), func(t deferd.Tag) bool { return slices.Contains(in.TagKeys, t.Key) }), nil
+	})
+	if err != nil {
+		return nil, k.explain(c, of.Name, err)
+	}
+	return awsmodel.DeleteTagsOutput{}, nil
+}
+
+// tagged reads which thing an ARN names.
+func tagged(c *call, arn string) (of deferd.Tagged, k kind, err error) {
+	prefix := c.arn("", "")
+	rest, ours := strings.CutPrefix(strings.ToLower(arn), strings.TrimSuffix(prefix, "/"))
+	inARN, name, _ := strings.Cut(rest, "/")
+	if !ours {
+		return of, k, deferd.Errorf(deferd.Invalid, "%q is not an ARN of this account and region.", arn)
+	}
+	of = deferd.Tagged{Account: c.principal.Account, Name: name}
+	switch inARN {
+	case model.inARN:
+		of.Kind, k = deferd.KindModel, model
+	case endpointConfig.inARN:
+		of.Kind, k = deferd.KindConfig, endpointConfig
+	case endpoint.inARN:
+		of.Kind, k = deferd.KindEndpoint, endpoint
+	default:
+		return of, k, deferd.Errorf(deferd.Invalid, "%q names nothing that has tags here.", arn)
+	}
+	return of, k, nil
 }

@@ -70,7 +70,7 @@ func TestCrashedIsNotReady(t *testing.T) {
 		x.runtime.mu.Unlock()
 		agents[0].fail <- errors.New("crashed")
 		synctest.Wait()
-		if got := x.Instances("e")["v"].Ready; got != 0 {
+		if got := x.Instances("e", 0)["v"].Ready; got != 0 {
 			t.Errorf("%d are ready while the only one is being stopped", got)
 		}
 		close(hold)

@@ -57,8 +57,26 @@ func inBubble(t *testing.T, change func(*Config), test func(t *testing.T, x *fix
 			ID: "c", Account: "a", Name: "c", Created: time.Now(), Async: &deferd.AsyncConfig{Concurrency: 7},
 			Variants: []deferd.Variant{{Name: "v", ModelID: "m", StartupTimeout: 5 * time.Minute}},
 		}))
+		must(t, x.store.CreateConfig(t.Context(), deferd.Config{
+			ID: "next", Account: "a", Name: "next", Created: time.Now(), Async: &deferd.AsyncConfig{Concurrency: 9},
+			Variants: []deferd.Variant{{Name: "w", ModelID: "m", StartupTimeout: 5 * time.Minute}},
+		}))
 		test(t, x)
 	})
+}
+
+// nextLife runs another scheduler on the same store, after x was stopped.
+func (x *fixture) nextLife(t *testing.T) (s *Scheduler, runtime *fakeRuntime, stop func()) {
+	t.Helper()
+	runtime = newFakeRuntime()
+	s = New(Config{Store: x.store, Runtime: runtime, Logger: x.log, NewAgent: runtime.newAgent})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	return s, runtime, func() {
+		cancel()
+		must(t, <-done)
+	}
 }
 
 // create makes an endpoint that wishes for n instances.

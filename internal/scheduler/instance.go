@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/deferd/deferd"
@@ -15,10 +16,14 @@ import (
 type instance struct {
 	id       deferd.InstanceID
 	endpoint deferd.EndpointID
+	fleet    int
 	variant  deferd.Variant
 
-	round  int                // how many failures in a row its endpoint had when it was started
+	round  int                // how many failures in a row its fleet had when it was started
+	trial  time.Time          // the deployment that they were counted for
 	cancel context.CancelFunc // ends its agent, which gives back what it holds
+	serve  chan struct{}      // closed once it may claim work
+	open   func()             // closes serve, once
 
 	running chan struct{} // closed once addr is known
 	gone    chan struct{} // closed once it has ended
@@ -41,15 +46,19 @@ type ending struct {
 
 // start adds an instance to an endpoint and lets it live in a goroutine of its
 // own.
-func (s *Scheduler) start(ctx context.Context, e deferd.Endpoint, c deferd.Config, v deferd.Variant, m deferd.Model) {
+func (s *Scheduler) start(ctx context.Context, e deferd.Endpoint, number int, c deferd.Config, v deferd.Variant, m deferd.Model) {
 	ctx, cancel := context.WithCancel(ctx)
 	i := &instance{
-		id: newInstanceID(), endpoint: e.ID, variant: v, cancel: cancel,
-		running: make(chan struct{}), gone: make(chan struct{}),
+		id: newInstanceID(), endpoint: e.ID, fleet: number, variant: v, cancel: cancel,
+		serve: make(chan struct{}), running: make(chan struct{}), gone: make(chan struct{}),
+	}
+	i.open = sync.OnceFunc(func() { close(i.serve) })
+	if number == e.Fleet {
+		i.open()
 	}
 	s.mu.Lock()
 	ep := s.endpoint(e.ID)
-	i.round = ep.failures
+	i.round, i.trial = ep.fleet(number).failures, ep.fleet(number).trial
 	ep.instances = append(ep.instances, i)
 	s.instances[i.id] = i
 	s.mu.Unlock()
@@ -167,6 +176,7 @@ func (s *Scheduler) serveWith(ctx context.Context, i *instance, e deferd.Endpoin
 		Exit:           func() deferd.Exit { return i.exit },
 		StartupTimeout: startup,
 		Ready:          func() { s.becameReady(i) },
+		Serve:          i.serve,
 	})
 	s.mu.Lock()
 	i.agent = agent

@@ -16,9 +16,16 @@ import (
 type endpoint struct {
 	id        deferd.EndpointID
 	instances []*instance
-	failures  int       // instances in a row that ended before they were ready long enough
-	restart   time.Time // not before: back-off after a failure
-	failed    string    // why it cannot come into service; "" while it may
+	fleets    map[int]*fleet // by number; those that have failures
+}
+
+// A fleet is how the instances of one fleet have fared. All fields are guarded
+// by Scheduler.mu.
+type fleet struct {
+	failures int       // instances in a row that ended before they were ready long enough
+	restart  time.Time // not before: back-off after a failure
+	failed   string    // why it cannot come into service; "" while it may
+	trial    time.Time // start of the deployment that the failures are counted for
 }
 
 // Instances that end in a row before they were ready: a new endpoint is given
@@ -53,23 +60,17 @@ func (s *Scheduler) reconcile(ctx context.Context, id deferd.EndpointID) error {
 		s.stopAll(id)
 		return nil
 	}
-	if reason := s.failure(id); reason != "" && e.Status == deferd.EndpointCreating {
+	if e.Deployment != nil {
+		return s.deploy(ctx, e)
+	}
+	s.drainOthers(id, e.Fleet)
+	s.open(id, e.Fleet)
+	if reason := s.failure(id, e.Fleet); reason != "" && e.Status == deferd.EndpointCreating {
 		return s.fail(ctx, e, reason)
 	}
-	config, err := s.c.Store.ConfigByID(ctx, e.ConfigID)
+	ready, err := s.matchFleet(ctx, e, e.Fleet, e.ConfigID, e.Variants)
 	if err != nil {
 		return err
-	}
-	ready := true
-	for _, v := range e.Variants {
-		i := slices.IndexFunc(config.Variants, func(c deferd.Variant) bool { return c.Name == v.Name })
-		if i < 0 {
-			continue
-		}
-		if err := s.match(ctx, e, config, config.Variants[i], v.Desired); err != nil {
-			return err
-		}
-		ready = ready && s.Instances(id)[v.Name].Ready >= v.Desired
 	}
 	if e.Status == deferd.EndpointCreating && ready {
 		return s.serve(ctx, e)
@@ -140,40 +141,6 @@ func (s *Scheduler) remove(ctx context.Context, e deferd.Endpoint) error {
 	return nil
 }
 
-// match starts or drains instances of a variant until there are as many as
-// desired.
-func (s *Scheduler) match(ctx context.Context, e deferd.Endpoint, c deferd.Config, v deferd.Variant, desired int) error {
-	s.mu.Lock()
-	ep := s.endpoint(e.ID)
-	var living []*instance
-	for _, i := range ep.instances {
-		if i.variant.Name == v.Name && !i.ending {
-			living = append(living, i)
-		}
-	}
-	for _, i := range dispensable(living, len(living)-desired) {
-		i.drain()
-	}
-	wait := time.Until(ep.restart)
-	s.mu.Unlock()
-	missing := desired - len(living)
-	if missing <= 0 {
-		return nil
-	}
-	if wait > 0 {
-		s.queue.addAfter(e.ID, wait)
-		return nil
-	}
-	m, err := s.c.Store.ModelByID(ctx, v.ModelID)
-	if err != nil {
-		return err
-	}
-	for range missing {
-		s.start(ctx, e, c, v, m)
-	}
-	return nil
-}
-
 // dispensable picks the n instances whose end costs least: those that do not
 // serve yet, then the idlest.
 func dispensable(living []*instance, n int) []*instance {
@@ -190,7 +157,7 @@ func dispensable(living []*instance, n int) []*instance {
 func (s *Scheduler) endpoint(id deferd.EndpointID) *endpoint {
 	ep := s.endpoints[id]
 	if ep == nil {
-		ep = &endpoint{id: id}
+		ep = &endpoint{id: id, fleets: map[int]*fleet{}}
 		s.endpoints[id] = ep
 	}
 	return ep
@@ -209,49 +176,6 @@ func (s *Scheduler) stopAll(id deferd.EndpointID) int {
 		i.stop()
 	}
 	return len(ep.instances)
-}
-
-func (s *Scheduler) failure(id deferd.EndpointID) string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if ep := s.endpoints[id]; ep != nil {
-		return ep.failed
-	}
-	return ""
-}
-
-// ended takes an instance out, notes how it ended, and has its endpoint looked
-// at. Of instances that were started together, the first failure counts: they
-// tell of one cause.
-func (s *Scheduler) ended(i *instance, o ending) {
-	s.mu.Lock()
-	ep := s.endpoint(i.endpoint)
-	ep.instances = slices.DeleteFunc(ep.instances, func(j *instance) bool { return j == i })
-	delete(s.instances, i.id)
-	served := !i.readyAt.IsZero()
-	if served && time.Since(i.readyAt) >= steady {
-		ep.failures, i.round = 0, 0
-	}
-	if o.message != "" && !i.ending {
-		if i.round == ep.failures {
-			ep.restart = time.Now().Add(min(maxBackoff, firstBackoff<<min(ep.failures, 10)))
-			ep.failures++
-		}
-		if !served && (o.permanent || ep.failures >= maxFirstFailures) {
-			ep.failed = clip(o.message, maxReason)
-		}
-	}
-	s.dropIdle(ep)
-	s.mu.Unlock()
-	s.queue.add(i.endpoint)
-}
-
-// dropIdle forgets an endpoint of which there is nothing to remember. The
-// caller holds mu.
-func (s *Scheduler) dropIdle(ep *endpoint) {
-	if len(ep.instances) == 0 && ep.failures == 0 {
-		delete(s.endpoints, ep.id)
-	}
 }
 
 // maxReason is the longest FailureReason that AWS's model has, here in bytes.

@@ -41,7 +41,8 @@ type Instance struct {
 	Gone           <-chan struct{}
 	Exit           func() deferd.Exit // valid once Gone is closed
 	StartupTimeout time.Duration
-	Ready          func() // to be called at the first healthy ping
+	Ready          func()          // to be called at the first healthy ping
+	Serve          <-chan struct{} // closed once it may claim work; until then it is kept healthy
 }
 
 // An Agent speaks for one instance.
@@ -150,15 +151,15 @@ func (s *Scheduler) watch(events <-chan deferd.InstanceEvent) {
 	}
 }
 
-// InstanceCounts are the instances of a variant.
+// InstanceCounts are a number of instances.
 type InstanceCounts struct {
 	Ready    int // have answered a ping and serve
 	Starting int
 	Busy     int // invocations that run on them
 }
 
-// Instances counts an endpoint's instances by variant.
-func (s *Scheduler) Instances(id deferd.EndpointID) map[deferd.VariantName]InstanceCounts {
+// Instances counts the instances of an endpoint's fleet by variant.
+func (s *Scheduler) Instances(id deferd.EndpointID, fleet int) map[deferd.VariantName]InstanceCounts {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	counts := map[deferd.VariantName]InstanceCounts{}
@@ -167,19 +168,38 @@ func (s *Scheduler) Instances(id deferd.EndpointID) map[deferd.VariantName]Insta
 		return counts
 	}
 	for _, i := range ep.instances {
-		c := counts[i.variant.Name]
-		switch {
-		case i.ready && !i.ending:
-			c.Ready++
-		case !i.ending:
-			c.Starting++
+		if i.fleet == fleet {
+			c := counts[i.variant.Name]
+			c.add(i)
+			counts[i.variant.Name] = c
 		}
-		if i.agent != nil {
-			c.Busy += i.agent.Busy()
-		}
-		counts[i.variant.Name] = c
 	}
 	return counts
+}
+
+// AllInstances counts the instances of all fleets of an endpoint together.
+func (s *Scheduler) AllInstances(id deferd.EndpointID) (c InstanceCounts) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if ep := s.endpoints[id]; ep != nil {
+		for _, i := range ep.instances {
+			c.add(i)
+		}
+	}
+	return c
+}
+
+// add counts an instance. The caller holds Scheduler.mu.
+func (c *InstanceCounts) add(i *instance) {
+	switch {
+	case i.ready && !i.ending:
+		c.Ready++
+	case !i.ending:
+		c.Starting++
+	}
+	if i.agent != nil {
+		c.Busy += i.agent.Busy()
+	}
 }
 
 // Endpoints are the IDs of the endpoints that have instances.

@@ -26,7 +26,7 @@ func TestInServiceWhenAllAreReady(t *testing.T) {
 		agents[0].Ready()
 		synctest.Wait()
 		x.wantStatus(t, "e", deferd.EndpointCreating)
-		if diff := cmp.Diff(map[deferd.VariantName]InstanceCounts{"v": {Ready: 1, Starting: 1}}, x.Instances("e")); diff != "" {
+		if diff := cmp.Diff(map[deferd.VariantName]InstanceCounts{"v": {Ready: 1, Starting: 1}}, x.Instances("e", 0)); diff != "" {
 			t.Errorf("instances differ (-want +got):\n%s", diff)
 		}
 		agents[1].Ready()
@@ -104,7 +104,7 @@ func TestFailsBeforeService(t *testing.T) {
 				if n := len(x.runtime.starts()); n != test.starts {
 					t.Errorf("%d instances were started, want %d", n, test.starts)
 				}
-				if n := x.Instances("e")["v"]; n != (InstanceCounts{}) {
+				if n := x.Instances("e", 0)["v"]; n != (InstanceCounts{}) {
 					t.Errorf("afterwards there are %+v", n)
 				}
 			})
@@ -173,7 +173,7 @@ func TestReplacedWithBackoff(t *testing.T) {
 		if got := len(x.runtime.starts()); got != n+1 {
 			t.Errorf("%d were started in the second after it, want 1", got-n)
 		}
-		if got := x.Instances("e")["v"].Ready; got != 1 {
+		if got := x.Instances("e", 0)["v"].Ready; got != 1 {
 			t.Errorf("%d are ready, want 1", got)
 		}
 		if got := len(x.runtime.stops()); got != n {
@@ -280,7 +280,7 @@ func TestScaleDown(t *testing.T) {
 		if n := len(x.runtime.stops()); n != 1 {
 			t.Errorf("%d were stopped, want 1", n)
 		}
-		if got, want := x.Instances("e")["v"], (InstanceCounts{Ready: 1, Busy: 3}); got != want {
+		if got, want := x.Instances("e", 0)["v"], (InstanceCounts{Ready: 1, Busy: 3}); got != want {
 			t.Errorf("instances are %+v, want %+v", got, want)
 		}
 		agents[2].set(0)
@@ -388,16 +388,11 @@ func TestRestartLooksAfterWhatThereIs(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, x *fixture) {
 		x.serving(t, 2)
 		x.stop()
-		next := newFakeRuntime()
-		s := New(Config{Store: x.store, Runtime: next, Logger: x.log, NewAgent: next.newAgent})
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error, 1)
-		go func() { done <- s.Run(ctx) }()
+		s, _, stop := x.nextLife(t)
 		synctest.Wait()
-		if got := s.Instances("e")["v"].Ready; got != 2 {
+		if got := s.Instances("e", 0)["v"].Ready; got != 2 {
 			t.Errorf("in the next life %d instances are ready, want 2", got)
 		}
-		cancel()
-		must(t, <-done)
+		stop()
 	})
 }

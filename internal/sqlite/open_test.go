@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/deferd/deferd"
+	"github.com/google/go-cmp/cmp"
 	"zombiezen.com/go/sqlite"
 	"zombiezen.com/go/sqlite/sqlitex"
 )
@@ -71,4 +72,27 @@ func TestClosed(t *testing.T) {
 	wantCode(t, err, deferd.Unavailable)
 	_, err = b.EndpointByID(t.Context(), "e")
 	wantCode(t, err, deferd.Unavailable)
+}
+
+// TestMigrateTags opens a file of the first version, whose things have their
+// tags in the request that created them.
+func TestMigrateTags(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "deferd.db")
+	script(t, path, migrations[0]+`
+		INSERT INTO model (id, account, name, created, doc) VALUES
+			('m', 'a', 'm', 1, '{"ID":"m","Name":"m","Request":{"ModelName":"m","Tags":[{"Key":"k","Value":"v"}]}}'),
+			('n', 'a', 'n', 1, '{"ID":"n","Name":"n","Request":{"ModelName":"n"}}');
+		PRAGMA application_id = 1684435556; PRAGMA user_version = 1`)
+	s := open(t, path, Options{})
+	defer s.Close()
+	for name, want := range map[deferd.ModelName]deferd.Model{
+		"m": {ID: "m", Name: "m", Tags: []deferd.Tag{{Key: "k", Value: "v"}}, Request: []byte(`{"ModelName":"m"}`)},
+		"n": {ID: "n", Name: "n", Request: []byte(`{"ModelName":"n"}`)},
+	} {
+		got, err := s.Model(t.Context(), "a", name)
+		must(t, err)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s differs (-want +got):\n%s", name, diff)
+		}
+	}
 }

@@ -177,19 +177,48 @@ func (s *Store) CreateEndpoint(ctx context.Context, e deferd.Endpoint) error {
 		if !found {
 			return deferd.Errorf(deferd.NotFound, "there is no endpoint configuration %s", e.ConfigID)
 		}
+		used, err := t.configsOf(e)
+		if err != nil {
+			return err
+		}
 		err = t.exec("INSERT INTO endpoint (id, account, name, status, created, modified, doc) VALUES (?, ?, ?, ?, ?, ?, ?)",
 			string(e.ID), string(e.Account), string(e.Name), string(e.Status), e.Created, e.Modified, doc)
 		if err != nil {
 			return err
 		}
-		return t.uses(e)
+		return t.uses(e, used)
 	})
 }
 
-// uses notes that an endpoint has its configuration.
-func (t *tx) uses(e deferd.Endpoint) error {
-	return t.exec(`INSERT OR IGNORE INTO endpoint_config SELECT e.row, c.row FROM endpoint e, config c WHERE e.id = ? AND c.id = ?`,
-		string(e.ID), string(e.ConfigID))
+// configsOf finds the rows of the configuration that an endpoint has, and of
+// the one that it is about to have. NotFound: one of them has been pruned.
+func (t *tx) configsOf(e deferd.Endpoint) (rows []int64, err error) {
+	ids := []deferd.ConfigID{e.ConfigID}
+	if e.Deployment != nil {
+		ids = append(ids, e.Deployment.ConfigID)
+	}
+	for _, id := range ids {
+		row, err := t.configRow(id)
+		if err == nil && row == 0 {
+			err = deferd.Errorf(deferd.NotFound, "there is no endpoint configuration %s", id)
+		}
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, row)
+	}
+	return rows, nil
+}
+
+// uses notes that an endpoint has configurations, by their rows.
+func (t *tx) uses(e deferd.Endpoint, configs []int64) error {
+	for _, row := range configs {
+		err := t.exec("INSERT OR IGNORE INTO endpoint_config SELECT row, ? FROM endpoint WHERE id = ?", row, string(e.ID))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *Store) Endpoint(ctx context.Context, a deferd.AccountID, n deferd.EndpointName) (deferd.Endpoint, error) {
@@ -234,6 +263,10 @@ func (s *Store) ChangeEndpoint(ctx context.Context, id deferd.EndpointID, change
 		if err != nil {
 			return err
 		}
+		used, err := t.configsOf(e)
+		if err != nil {
+			return err
+		}
 		if e.Status == deferd.EndpointDeleting {
 			t.announceDue(t.now)
 		}
@@ -241,7 +274,7 @@ func (s *Store) ChangeEndpoint(ctx context.Context, id deferd.EndpointID, change
 		if err != nil {
 			return err
 		}
-		return t.uses(e)
+		return t.uses(e, used)
 	})
 	if err == nil {
 		err = refusal
@@ -271,6 +304,53 @@ func (s *Store) RemoveEndpoint(ctx context.Context, id deferd.EndpointID) error 
 		}
 		return t.exec("UPDATE endpoint SET removed = 1, status = 'Removed' WHERE id = ?", string(id))
 	})
+}
+
+// tables are where the kinds of things lie that have tags.
+var tables = map[deferd.Kind]table{deferd.KindModel: models, deferd.KindConfig: configs, deferd.KindEndpoint: endpoints}
+
+// taggedDoc is what a thing's document says of its tags.
+type taggedDoc struct{ Tags []deferd.Tag }
+
+// anyCase finds a living thing whatever the case of its name; of several that
+// differ in it alone, the one that is written like this, else the oldest.
+const anyCase = "account = ? AND name = ? COLLATE NOCASE AND removed = 0 ORDER BY name = ? DESC, row LIMIT 1"
+
+func (s *Store) Tags(ctx context.Context, of deferd.Tagged) ([]deferd.Tag, error) {
+	doc, err := get[taggedDoc](ctx, s, tables[of.Kind], anyCase, string(of.Account), of.Name, of.Name)
+	return doc.Tags, err
+}
+
+// ChangeTags stores what change makes of a thing's tags.
+func (s *Store) ChangeTags(ctx context.Context, of deferd.Tagged, change func([]deferd.Tag) ([]deferd.Tag, error)) (tags []deferd.Tag, err error) {
+	tab := tables[of.Kind]
+	var refusal error // of change: not a failure of the transaction
+	err = s.write(ctx, func(t *tx) error {
+		var row int64
+		var doc taggedDoc
+		err := t.query("SELECT row, doc FROM "+tab.name+" WHERE "+anyCase, func(st *sqlite.Stmt) error {
+			row = st.ColumnInt64(0)
+			return json.Unmarshal([]byte(st.ColumnText(1)), &doc)
+		}, string(of.Account), of.Name, of.Name)
+		if err != nil {
+			return err
+		}
+		if row == 0 {
+			return deferd.Errorf(deferd.NotFound, "there is no such %s", tab.noun)
+		}
+		if tags, refusal = change(doc.Tags); refusal != nil {
+			return nil
+		}
+		text, err := encode(tags)
+		if err != nil {
+			return err
+		}
+		return t.exec("UPDATE "+tab.name+" SET doc = json_set(doc, '$.Tags', json(?)) WHERE row = ?", text, row)
+	})
+	if err == nil {
+		err = refusal
+	}
+	return tags, err
 }
 
 // A cursor is a page token: the sort value and name of the last item.

@@ -188,6 +188,14 @@ CREATE TABLE counts (
 	pruned     INTEGER NOT NULL,
 	unpublished INTEGER NOT NULL -- bytes of outcomes that wait to be published
 );
+`, `
+-- Tags can change, so they lie apart from the request that creates a thing.
+UPDATE model SET doc = json_remove(json_set(doc, '$.Tags', json_extract(doc, '$.Request.Tags')), '$.Request.Tags')
+	WHERE json_type(doc, '$.Request.Tags') = 'array';
+UPDATE config SET doc = json_remove(json_set(doc, '$.Tags', json_extract(doc, '$.Request.Tags')), '$.Request.Tags')
+	WHERE json_type(doc, '$.Request.Tags') = 'array';
+UPDATE endpoint SET doc = json_remove(json_set(doc, '$.Tags', json_extract(doc, '$.Request.Tags')), '$.Request.Tags')
+	WHERE json_type(doc, '$.Request.Tags') = 'array';
 `}
 
 // check refuses a file that is not ours, or that a newer deferd wrote.

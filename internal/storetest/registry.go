@@ -2,6 +2,8 @@ package storetest
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -168,6 +170,86 @@ var registryTests = map[string]func(*testing.T, *fixture){
 		}
 		_, err := x.Models(t.Context(), deferd.ListQuery{Account: account, Max: 1, Token: "rubbish"})
 		wantCode(t, err, deferd.Invalid)
+	},
+	"a deployment is stored and its configuration kept": func(t *testing.T, x *fixture) {
+		next := x.config
+		next.ID, next.Name = "next", "next"
+		must(t, x.CreateConfig(t.Context(), next))
+		got, err := x.ChangeEndpoint(t.Context(), x.endpoint.ID, func(e *deferd.Endpoint) error {
+			e.Deploy(deferd.Deployment{ConfigID: next.ID, Variants: e.Variants, Started: x.Now(), Limit: time.Hour}, true)
+			return nil
+		})
+		must(t, err)
+		if got.Status != deferd.EndpointUpdating || got.ConfigID != x.config.ID || got.Deployment.Fleet != 1 {
+			t.Errorf("the endpoint is %+v, want one that is Updating to fleet 1", got)
+		}
+		must(t, x.DeleteConfig(t.Context(), account, "next"))
+		_, err = x.Prune(t.Context(), x.Now(), 100)
+		must(t, err)
+		if _, err := x.ConfigByID(t.Context(), next.ID); err != nil {
+			t.Errorf("the configuration that is being deployed has been pruned: %v", err)
+		}
+		x.accept(t, 1)
+		_, err = x.ChangeEndpoint(t.Context(), x.endpoint.ID, func(e *deferd.Endpoint) error { e.Deployed(); return nil })
+		must(t, err)
+		stored, err := x.EndpointByID(t.Context(), x.endpoint.ID)
+		must(t, err)
+		if stored.ConfigID != next.ID || stored.Fleet != 1 || stored.Deployment != nil || stored.Status != deferd.EndpointInService {
+			t.Errorf("deployed, the endpoint is %+v", stored)
+		}
+	},
+	"a deployment to what is not there is refused": func(t *testing.T, x *fixture) {
+		_, err := x.ChangeEndpoint(t.Context(), x.endpoint.ID, func(e *deferd.Endpoint) error {
+			e.Deploy(deferd.Deployment{ConfigID: "none"}, true)
+			return nil
+		})
+		wantCode(t, err, deferd.NotFound)
+		e, err := x.EndpointByID(t.Context(), x.endpoint.ID)
+		must(t, err)
+		if diff := cmp.Diff(x.endpoint, e); diff != "" {
+			t.Errorf("the endpoint has changed (-want +got):\n%s", diff)
+		}
+	},
+	"tags are changed, whatever the case of the name": func(t *testing.T, x *fixture) {
+		must(t, x.CreateModel(t.Context(), deferd.Model{ID: "tagged", Account: account, Name: "Tagged", Created: x.Now(), Tags: []deferd.Tag{{Key: "a", Value: "1"}}}))
+		for _, of := range []deferd.Tagged{
+			{Account: account, Kind: deferd.KindModel, Name: "tagged"},
+			{Account: account, Kind: deferd.KindConfig, Name: strings.ToUpper(string(x.config.Name))},
+			{Account: account, Kind: deferd.KindEndpoint, Name: "EP"},
+		} {
+			before, err := x.Tags(t.Context(), of)
+			must(t, err)
+			want := append(slices.Clone(before), deferd.Tag{Key: "k", Value: "ä"})
+			got, err := x.ChangeTags(t.Context(), of, func(tags []deferd.Tag) ([]deferd.Tag, error) {
+				return append(tags, deferd.Tag{Key: "k", Value: "ä"}), nil
+			})
+			must(t, err)
+			stored, err := x.Tags(t.Context(), of)
+			must(t, err)
+			if !slices.Equal(got, want) || !slices.Equal(stored, want) {
+				t.Errorf("%v: changed to %v, stored %v, want %v", of, got, stored, want)
+			}
+			_, err = x.ChangeTags(t.Context(), of, func([]deferd.Tag) ([]deferd.Tag, error) { return nil, deferd.Errorf(deferd.Invalid, "no") })
+			wantCode(t, err, deferd.Invalid)
+			if stored, err = x.Tags(t.Context(), of); err != nil || !slices.Equal(stored, want) {
+				t.Errorf("%v: after a refused change %v (%v), want %v", of, stored, err, want)
+			}
+			of.Name = "nobody"
+			_, err = x.Tags(t.Context(), of)
+			wantCode(t, err, deferd.NotFound)
+			_, err = x.ChangeTags(t.Context(), of, func(tags []deferd.Tag) ([]deferd.Tag, error) { return tags, nil })
+			wantCode(t, err, deferd.NotFound)
+		}
+		m, err := x.ModelByID(t.Context(), "tagged")
+		must(t, err)
+		if len(m.Tags) != 2 {
+			t.Errorf("the model says %v", m.Tags)
+		}
+		e, err := x.ChangeEndpoint(t.Context(), x.endpoint.ID, func(e *deferd.Endpoint) error { e.FailureReason = "x"; return nil })
+		must(t, err)
+		if len(e.Tags) != 1 {
+			t.Errorf("after another change the endpoint has the tags %v", e.Tags)
+		}
 	},
 	"access keys": func(t *testing.T, x *fixture) {
 		k := deferd.AccessKey{ID: "AKIA1", Account: account, ARN: "arn", Sealed: []byte{1, 2}, Token: "t", Service: "s3", Created: x.Now()}

@@ -185,3 +185,8 @@ func (s *serialStore) CreateConfig(ctx context.Context, c deferd.Config) error {
 	defer s.take()()
 	return s.Store.CreateConfig(ctx, c)
 }
+
+func (s *serialStore) ChangeTags(ctx context.Context, of deferd.Tagged, change func([]deferd.Tag) ([]deferd.Tag, error)) ([]deferd.Tag, error) {
+	defer s.take()()
+	return s.Store.ChangeTags(ctx, of, change)
+}
