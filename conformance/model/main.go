@@ -14,8 +14,9 @@
 //	report=1       answer with a Report instead of an echo
 //
 // In its environment, MODEL_JOURNAL names the journal (required), MODEL_WORKER
-// makes it start a worker process in a session of its own, and MODEL_EXIT makes
-// it print its value and exit with status 1 before it listens.
+// makes it start a worker process in a session of its own, MODEL_SLOW makes it
+// wait for its value before it listens, and MODEL_EXIT makes it print its value
+// and exit with status 1 instead.
 package main
 
 import (
@@ -97,6 +98,9 @@ func serve(j *journal.Journal) error {
 			return err
 		}
 		go worker.Wait()
+	}
+	if !wait(ctx, os.Getenv("MODEL_SLOW")) {
+		return nil
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:"+os.Getenv("SAGEMAKER_BIND_TO_PORT"))
 	if err != nil {
