@@ -28,6 +28,25 @@ type bench struct {
 	store   *countingStore
 	objects *faultyObjects
 	ahead   *atomic.Int64 // how far the clock was turned
+	lines   lines         // of the log
+}
+
+// lines are what was logged.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 const account = "000000000000"
@@ -49,7 +68,7 @@ func newBench(t *testing.T) *bench {
 	t.Cleanup(func() { objects.Close() })
 	b.must(objects.CreateBucket(t.Context(), "bkt"))
 	b.store, b.objects = &countingStore{Store: storetest.Serial(store), CommitStats: store.CommitStats}, &faultyObjects{Store: objects}
-	b.Dispatch = New(Config{Store: b.store, Objects: b.objects, Logger: slog.New(slog.DiscardHandler)})
+	b.Dispatch = New(Config{Store: b.store, Objects: b.objects, Logger: slog.New(slog.NewTextHandler(&b.lines, nil))})
 	b.addEndpoint()
 	return b
 }
@@ -85,7 +104,7 @@ func (b *bench) accept(adjust ...func(*deferd.NewInvocation)) deferd.Invocation 
 	id := deferd.InvocationID(uuid.Must(uuid.NewV7()).String())
 	n := deferd.NewInvocation{
 		ID: id, InferenceID: string(id), Account: account, Endpoint: "e", Config: "c", Inline: []byte("0123456789"),
-		Output: deferd.Location{Bucket: "bkt", Key: "out/" + string(id)}, Failure: deferd.Location{Bucket: "bkt", Key: "fail/" + string(id)},
+		Output: deferd.Location{Bucket: "bkt", Key: "out/" + string(id) + ".out"}, Failure: deferd.Location{Bucket: "bkt", Key: "fail/" + string(id)},
 		TTL: deferd.DefaultTTL, Timeout: deferd.DefaultTimeout,
 	}
 	for _, f := range adjust {

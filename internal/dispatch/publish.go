@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -265,10 +266,13 @@ func (p *publisher) makeVisible(ctx context.Context, pub deferd.Publication, rep
 	if l.IsZero() {
 		return nil
 	}
-	if repeated {
-		// Written again it would be the same object with a new date.
-		if info, err := p.objects.Head(ctx, l); err == nil && info.Metadata[mark] == string(inv.ID) {
-			return nil
+	if named := isNamed(inv, o.State); repeated || named {
+		info, err := p.objects.Head(ctx, l)
+		if err == nil && info.Metadata[mark] == string(inv.ID) {
+			return nil // written again it would be the same object with a new date
+		}
+		if err == nil && named {
+			p.log.InfoContext(ctx, "an object is replaced by the output of an invocation that names it", "invocation", inv.ID, "replaced", info.Metadata[mark])
 		}
 	}
 	if o.Upload == nil {
@@ -283,6 +287,12 @@ func (p *publisher) makeVisible(ctx context.Context, pub deferd.Publication, rep
 		return nil // the client may have taken the object away already
 	}
 	return errAborted
+}
+
+// isNamed reports whether the caller chose the name of the outcome's object, so
+// that another one may be there. Only outputs can be named.
+func isNamed(inv *deferd.Invocation, s deferd.State) bool {
+	return s == deferd.Completed && !strings.HasSuffix(inv.Output.Key, string(inv.ID)+".out")
 }
 
 func isNoSuchUpload(err error) bool {

@@ -2,6 +2,8 @@ package dispatch
 
 import (
 	"bytes"
+	"cmp"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -32,6 +34,26 @@ func TestPublish(t *testing.T) {
 	}
 	if s := b.Stats(); s.Published != 1 || s.ToPublish != 0 {
 		t.Errorf("stats %+v", s)
+	}
+}
+
+// TestPublishOverAnother has two invocations whose caller gave them one name.
+func TestPublishOverAnother(t *testing.T) {
+	b := newBench(t)
+	b.run()
+	at := deferd.Location{Bucket: "bkt", Key: "out/r.json"}
+	var first deferd.InvocationID
+	for _, result := range []string{"first", "second"} {
+		l := b.lease(func(n *deferd.NewInvocation) { n.Output = at })
+		first = cmp.Or(first, l.Invocation)
+		b.must(b.Settle(t.Context(), deferd.Settlement{Lease: l.ID, Outcome: success(result)}))
+		b.awaitEnd(l.Invocation)
+		if text, _, _ := b.object(at); text != result {
+			t.Errorf("the object is %q, want %q", text, result)
+		}
+		if got, want := strings.Contains(b.lines.String(), "replaced="+string(first)), result == "second"; got != want {
+			t.Errorf("after the %s result, the log says that one was replaced: %v", result, got)
+		}
 	}
 }
 
