@@ -99,6 +99,9 @@ func (c *call) serve() (err error) {
 	if c.query, err = parseQuery(c.r.URL.RawQuery); err != nil {
 		return err
 	}
+	if strings.Contains(c.r.URL.RawQuery, "X-Amz-Signature=") {
+		moveToHeader(c.query, c.r.Header)
+	}
 	op, err := findOperation(c.r.Method, c.target, c.query)
 	if err != nil {
 		return err

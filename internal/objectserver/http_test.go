@@ -132,6 +132,9 @@ func TestRaw(t *testing.T) {
 		{name: "part number without upload", method: "PUT", path: "/bucket/k?partNumber=1", status: 501, code: "NotImplemented"},
 		{name: "repeated parameter", method: "GET", path: "/bucket?prefix=a&prefix=b", status: 400, code: "InvalidArgument"},
 		{name: "presigned", method: "GET", path: "/bucket/a//b/..//./+?X-Amz-Signature=1&X-Amz-Date=2&x-id=GetObject", status: 200, want: "odd"},
+		{name: "presigned, with a header in the URL", method: "GET", path: "/bucket/a//b/..//./+?X-Amz-Signature=1&x-amz-expected-bucket-owner=1", status: 403, code: "AccessDenied"},
+		{name: "presigned, with a checksum in the URL", method: "PUT", path: "/bucket/bad?X-Amz-Signature=1&X-Amz-Checksum-Crc32=AAAAAA%3D%3D", body: "y", status: 400, code: "BadDigest"},
+		{name: "not presigned, with a header in the URL", method: "GET", path: "/bucket/k?X-Amz-Checksum-Mode=ENABLED", status: 501, code: "NotImplemented"},
 		{name: "method", method: "PATCH", path: "/bucket/k", status: 405, code: "MethodNotAllowed"},
 
 		{name: "right MD5", method: "PUT", path: "/bucket/md5", body: "x", header: h("Content-MD5", md5OfX), status: 200},
@@ -376,6 +379,19 @@ func TestWriteError(t *testing.T) {
 		}
 		if got := w.Body.String(); w.Code != 403 || id == "" || got != want {
 			t.Errorf("%s: status %d, body %q; want 403, %q", method, w.Code, got, want)
+		}
+	}
+}
+
+// TestSignedURLHeaders has a URL say what headers say elsewhere.
+func TestSignedURLHeaders(t *testing.T) {
+	srv := newServer(t, HandlerOptions{})
+	put := "/bucket/k?X-Amz-Signature=1&X-Amz-Meta-Who=me&X-Amz-Sdk-Checksum-Algorithm=CRC32"
+	rawTest{method: "PUT", path: put, header: map[string]string{"x-amz-meta-who": "somebody else"}, body: "x", status: 200}.run(t, srv)
+	res := rawTest{method: "GET", path: "/bucket/k?X-Amz-Signature=1&X-Amz-Checksum-Mode=ENABLED", status: 200, want: "x"}.run(t, srv)
+	for name, want := range map[string]string{"X-Amz-Meta-Who": "me", "X-Amz-Checksum-Crc32": "jNwWgw=="} {
+		if got := res.Header.Get(name); got != want {
+			t.Errorf("header %s: %q, want %q", name, got, want)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package objectserver
 
 import (
 	"net"
+	"net/http"
 	"net/url"
 	"strings"
 	"unicode/utf8"
@@ -98,3 +99,17 @@ func signing(name string) bool {
 	}
 	return false
 }
+
+// moveToHeader makes headers of the parameters of a signed URL that stand for
+// them: who signs a URL can say there what a browser would not send. They are
+// signed, and so win over what the request says.
+func moveToHeader(query url.Values, header http.Header) {
+	for name, values := range query {
+		if len(name) > len(amzPrefix) && strings.EqualFold(name[:len(amzPrefix)], amzPrefix) {
+			header.Set(name, values[0])
+			delete(query, name)
+		}
+	}
+}
+
+const amzPrefix = "X-Amz-"
