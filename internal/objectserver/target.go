@@ -102,13 +102,19 @@ func signing(name string) bool {
 
 // moveToHeader makes headers of the parameters of a signed URL that stand for
 // them: who signs a URL can say there what a browser would not send. They are
-// signed, and so win over what the request says.
+// signed, and so win over what the request says. A checksum is dropped, as S3
+// drops it: who signs has no body yet, and SDKs sign the checksum of none.
 func moveToHeader(query url.Values, header http.Header) {
-	for name, values := range query {
-		if len(name) > len(amzPrefix) && strings.EqualFold(name[:len(amzPrefix)], amzPrefix) {
-			header.Set(name, values[0])
-			delete(query, name)
+	for param, values := range query {
+		name := http.CanonicalHeaderKey(param)
+		if len(name) <= len(amzPrefix) || !strings.HasPrefix(name, amzPrefix) {
+			continue
 		}
+		delete(query, param)
+		if algorithm, ok := strings.CutPrefix(name, sumPrefix); ok && newChecksum(strings.ToLower(algorithm)) != nil {
+			continue
+		}
+		header[name] = values
 	}
 }
 
