@@ -206,7 +206,7 @@ func TestControlErrors(t *testing.T) {
 		{"isolation", "CreateModel", `{"ModelName":"n","PrimaryContainer":{"Image":"i"},"EnableNetworkIsolation":true}`, `EnableNetworkIsolation is not supported: containers here have a network.`},
 		{"both kinds of data", "CreateModel", `{"ModelName":"n","PrimaryContainer":{"Image":"i","ModelDataUrl":"s3://b/k","ModelDataSource":{"S3DataSource":{"S3Uri":"s3://b/k","S3DataType":"S3Object","CompressionType":"Gzip"}}}}`, `ModelDataUrl and ModelDataSource cannot be given together.`},
 		{"constraint", "CreateEndpoint", `{"EndpointName":"-"}`, `2 validation errors detected: Value '-' at 'endpointName' failed to satisfy constraint: Member must satisfy regular expression pattern: [a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}; Value null at 'endpointConfigName' failed to satisfy constraint: Member must not be null`},
-		{"page token", "ListModels", `{"NextToken":"bogus"}`, `the page token is not one of ours`},
+		{"page token", "ListModels", `{"NextToken":"bogus"}`, `the page token is not one of this list's`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

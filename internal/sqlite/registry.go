@@ -353,8 +353,9 @@ func (s *Store) ChangeTags(ctx context.Context, of deferd.Tagged, change func([]
 	return tags, err
 }
 
-// A cursor is a page token: the sort value and name of the last item.
+// A cursor is a page token: the sort value and name of the last item of a list.
 type cursor struct {
+	List string `json:"l"`
 	Key  string `json:"k"`
 	Name string `json:"n"`
 }
@@ -384,7 +385,7 @@ func list[T any](ctx context.Context, s *Store, tab table, q deferd.ListQuery) (
 					page.Token = last.token()
 					return nil
 				}
-				last = cursor{Key: st.ColumnText(2), Name: st.ColumnText(1)}
+				last = cursor{List: listed(tab, q), Key: st.ColumnText(2), Name: st.ColumnText(1)}
 				var v T
 				err := json.Unmarshal([]byte(st.ColumnText(0)), &v)
 				page.Items = append(page.Items, v)
@@ -392,6 +393,11 @@ func list[T any](ctx context.Context, s *Store, tab table, q deferd.ListQuery) (
 			}, append(args, q.Max+1)...)
 	})
 	return page, err
+}
+
+// listed is what a token is good for: a list in its order.
+func listed(tab table, q deferd.ListQuery) string {
+	return fmt.Sprint(tab.name, q.SortBy, q.Ascending)
 }
 
 func sortKey(o deferd.ListOrder) string {
@@ -439,8 +445,8 @@ func filter(tab table, q deferd.ListQuery) (string, []any, error) {
 		if err == nil {
 			err = json.Unmarshal(b, &c)
 		}
-		if err != nil {
-			return "", nil, deferd.Errorf(deferd.Invalid, "the page token is not one of ours")
+		if err != nil || c.List != listed(tab, q) {
+			return "", nil, deferd.Errorf(deferd.Invalid, "the page token is not one of this list's")
 		}
 		op := "<"
 		if q.Ascending {
