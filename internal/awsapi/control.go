@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/deferd/deferd"
@@ -113,7 +114,8 @@ func (k kind) explain(c *call, name string, err error) error {
 	return nil
 }
 
-// document is a request as it is kept, without the structures that are empty.
+// document is a request as it is kept, without the structures that are empty:
+// clients refuse those in answers.
 func document(in any) (json.RawMessage, error) {
 	text, err := marshal(in)
 	if err != nil {
@@ -129,13 +131,18 @@ func document(in any) (json.RawMessage, error) {
 	return marshal(tree)
 }
 
-// prune removes empty structures from everything below tree.
+// mayBeEmpty are what an answer has even with nothing in it, where the request
+// had it: maps, and structures that requests must have, without which what they
+// are in would not be what was sent.
+var mayBeEmpty = []string{"Environment", "OutputConfig", "ShapBaselineConfig"}
+
+// prune removes empty structures from everything below tree, but for mayBeEmpty.
 func prune(tree any) {
 	switch tree := tree.(type) {
 	case map[string]any:
 		for name, v := range tree {
 			prune(v)
-			if m, ok := v.(map[string]any); ok && len(m) == 0 {
+			if m, ok := v.(map[string]any); ok && len(m) == 0 && !slices.Contains(mayBeEmpty, name) {
 				delete(tree, name)
 			}
 		}
