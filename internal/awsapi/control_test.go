@@ -201,7 +201,7 @@ func TestControlErrors(t *testing.T) {
 		{"no container", "CreateModel", `{"ModelName":"n"}`, `A model needs a PrimaryContainer.`},
 		{"both kinds of container", "CreateModel", `{"ModelName":"n","PrimaryContainer":{"Image":"i"},"Containers":[{"Image":"i"}]}`, `PrimaryContainer and Containers cannot be given together.`},
 		{"several containers", "CreateModel", `{"ModelName":"n","Containers":[{"Image":"i"},{"Image":"i"}]}`, `Models of several containers are not supported: give one.`},
-		{"multi-model", "CreateModel", `{"ModelName":"n","PrimaryContainer":{"Image":"i","Mode":"MultiModel"}}`, `Multi-model containers are not supported.`},
+		{"multi-model", "CreateModel", `{"ModelName":"n","PrimaryContainer":{"Image":"i","Mode":"MultiModel"}}`, `Mode MultiModel is not supported: a container here serves one model.`},
 		{"no image", "CreateModel", `{"ModelName":"n","PrimaryContainer":{}}`, `A container needs an Image.`},
 		{"isolation", "CreateModel", `{"ModelName":"n","PrimaryContainer":{"Image":"i"},"EnableNetworkIsolation":true}`, `EnableNetworkIsolation is not supported: containers here have a network.`},
 		{"both kinds of data", "CreateModel", `{"ModelName":"n","PrimaryContainer":{"Image":"i","ModelDataUrl":"s3://b/k","ModelDataSource":{"S3DataSource":{"S3Uri":"s3://b/k","S3DataType":"S3Object","CompressionType":"Gzip"}}}}`, `ModelDataUrl and ModelDataSource cannot be given together.`},

@@ -64,13 +64,13 @@ func soleContainer(in *awsmodel.CreateModelInput) (*awsmodel.ContainerDefinition
 	}
 	switch {
 	case value(container.Mode) == "MultiModel":
-		return nil, deferd.Errorf(deferd.Invalid, "Multi-model containers are not supported.")
+		return nil, deferd.Errorf(deferd.Invalid, "Mode MultiModel is not supported: a container here serves one model.")
 	case container.ModelPackageName != nil:
-		return nil, deferd.Errorf(deferd.Invalid, "Model packages are not supported: give an Image.")
+		return nil, deferd.Errorf(deferd.Invalid, "ModelPackageName is not supported: give an Image.")
 	case container.Image == nil:
 		return nil, deferd.Errorf(deferd.Invalid, "A container needs an Image.")
 	case len(container.AdditionalModelDataSources) > 0:
-		return nil, deferd.Errorf(deferd.Invalid, "AdditionalModelDataSources are not supported.")
+		return nil, deferd.Errorf(deferd.Invalid, "AdditionalModelDataSources are not supported: give one ModelDataSource.")
 	case value(in.EnableNetworkIsolation):
 		return nil, deferd.Errorf(deferd.Invalid, "EnableNetworkIsolation is not supported: containers here have a network.")
 	}
@@ -86,6 +86,8 @@ func (s *Server) modelData(container *awsmodel.ContainerDefinition) (data deferd
 	switch {
 	case source != nil && container.ModelDataUrl != nil:
 		return data, deferd.Errorf(deferd.Invalid, "ModelDataUrl and ModelDataSource cannot be given together.")
+	case source != nil && (source.ManifestS3Uri != nil || source.ManifestEtag != nil):
+		return data, deferd.Errorf(deferd.Invalid, "ManifestS3Uri and ManifestEtag are not supported: everything below S3Uri is loaded.")
 	case source != nil:
 		data.Location, err = s.S3.locate(*source.S3Uri)
 		data.Prefix = *source.S3DataType == "S3Prefix"

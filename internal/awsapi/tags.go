@@ -41,7 +41,7 @@ func (s *Server) listTags(c *call, in *awsmodel.ListTagsInput) (any, error) {
 		return nil, err
 	}
 	if in.NextToken != nil { // all tags of a thing fit on one page
-		return nil, deferd.Errorf(deferd.Invalid, "The page token is not one of this list's.")
+		return nil, deferd.Errorf(deferd.Invalid, "NextToken is not one of this list's.")
 	}
 	tags, err := s.Store.Tags(c.ctx(), of)
 	if err != nil {

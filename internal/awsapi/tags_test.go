@@ -19,7 +19,7 @@ func TestListTags(t *testing.T) {
 	list("arn:aws:sagemaker:us-east-1:000000000000:model/my-model").check(t, 400,
 		`{"__type":"ValidationException","message":"\"arn:aws:sagemaker:us-east-1:000000000000:model/my-model\" is not an ARN of this account and region."}`)
 	s.call("ListTags", `{"ResourceArn":"`+arnHead+`model/my-model","NextToken":"x"}`).check(t, 400,
-		`{"__type":"ValidationException","message":"The page token is not one of this list's."}`)
+		`{"__type":"ValidationException","message":"NextToken is not one of this list's."}`)
 }
 
 func TestChangeTags(t *testing.T) {
