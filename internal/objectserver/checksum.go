@@ -132,11 +132,6 @@ func compositeChecksum(algorithm string, sums []string) string {
 	return base64.StdEncoding.EncodeToString(h.Sum(nil))
 }
 
-// sumAlgorithms lists the algorithms.
-func sumAlgorithms() []string {
-	return []string{algCRC32, algCRC32C, algCRC64NVME, algSHA1, algSHA256}
-}
-
 // sameETag compares ETags however they are quoted.
 func sameETag(a, b string) bool { return bareETag(a) == bareETag(b) }
 

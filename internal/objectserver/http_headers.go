@@ -41,6 +41,8 @@ func checkWriteHeaders(h http.Header) error {
 			refused = v != "AES256" && v != "aws:kms"
 		case rest == "Object-Ownership":
 			refused = v != "BucketOwnerEnforced"
+		case rest == "Bucket-Namespace":
+			refused = v != "global"
 		case rest == "Bucket-Object-Lock-Enabled", rest == "Server-Side-Encryption-Bucket-Key-Enabled":
 			refused = strings.EqualFold(v, "true")
 		case rest == "Server-Side-Encryption-Aws-Kms-Key-Id":
@@ -139,11 +141,10 @@ func bodyDigests(h http.Header, body Body) (digests, error) {
 func checksumHeaders(h http.Header) (map[string]string, error) {
 	var sums map[string]string
 	for name, values := range h {
-		a, ok := strings.CutPrefix(name, sumPrefix)
-		if !ok || a == "Mode" || a == "Algorithm" || a == "Type" {
+		a, ok := checksumOf(name)
+		if !ok {
 			continue
 		}
-		a = strings.ToLower(a)
 		sum := newChecksum(a)
 		if sum == nil {
 			return nil, notImplemented("The checksum algorithm " + a)
@@ -157,6 +158,12 @@ func checksumHeaders(h http.Header) (map[string]string, error) {
 		sums = map[string]string{a: values[0]}
 	}
 	return sums, nil
+}
+
+// checksumOf returns the algorithm whose checksum a header carries.
+func checksumOf(name string) (algorithm string, ok bool) {
+	a, ok := strings.CutPrefix(name, sumPrefix)
+	return strings.ToLower(a), ok && a != "Mode" && a != "Algorithm" && a != "Type"
 }
 
 // trailingChecksum returns the algorithm whose checksum comes behind the body.

@@ -194,9 +194,14 @@ func (c *call) newComplete() (q completeRequest, err error) {
 // checksum. Its body has none of its own.
 func (c *call) wholeChecksum() (map[string]string, error) {
 	sums := map[string]string{}
-	for _, a := range sumAlgorithms() {
-		if v := c.r.Header.Get(sumPrefix + a); v != "" {
-			sums[a] = v
+	for name, values := range c.r.Header {
+		a, ok := checksumOf(name)
+		switch {
+		case !ok:
+		case newChecksum(a) == nil:
+			return nil, notImplemented("The checksum algorithm " + a)
+		default:
+			sums[a] = values[0]
 		}
 	}
 	return sums, nil
