@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/deferd/deferd"
 	"github.com/deferd/deferd/internal/awsmodel"
@@ -32,6 +33,8 @@ func (s *Server) describeEndpoint(c *call, in *awsmodel.DescribeEndpointInput) (
 		AsyncInferenceConfig: configured.AsyncInferenceConfig,
 		DataCaptureConfig:    captureSummary(configured.DataCaptureConfig),
 		MetricsConfig:        configured.MetricsConfig,
+
+		CrossRegionTrafficConfig: configured.CrossRegionTrafficConfig,
 	}
 	if e.DeploymentConfig != nil {
 		if err := json.Unmarshal(e.DeploymentConfig, &out.LastDeploymentConfig); err != nil {
@@ -41,7 +44,7 @@ func (s *Server) describeEndpoint(c *call, in *awsmodel.DescribeEndpointInput) (
 	if e.FailureReason != "" {
 		out.FailureReason = new(truncate(e.FailureReason, maxFailureReason))
 	}
-	if out.ProductionVariants, err = s.summaries(c.ctx(), e, config); err != nil {
+	if out.ProductionVariants, err = s.summaries(c.ctx(), e, config, configured.ProductionVariants); err != nil {
 		return nil, err
 	}
 	out.PendingDeploymentSummary, err = s.pending(c.ctx(), e)
@@ -65,26 +68,31 @@ func captureSummary(in *awsmodel.DataCaptureConfig) *awsmodel.DataCaptureConfigS
 
 // summaries are the variants that serve. What they are to become in the same
 // fleet shows as desired.
-func (s *Server) summaries(ctx context.Context, e deferd.Endpoint, config deferd.Config) ([]awsmodel.ProductionVariantSummary, error) {
+func (s *Server) summaries(ctx context.Context, e deferd.Endpoint, config deferd.Config, configured []awsmodel.ProductionVariant) ([]awsmodel.ProductionVariantSummary, error) {
 	running := s.Status(e.ID, e.Fleet)
 	var out []awsmodel.ProductionVariantSummary
-	for i, v := range e.Variants {
+	for n, v := range e.Variants {
 		desired := v
 		if d := e.Deployment; d != nil && d.Fleet == e.Fleet {
-			desired = d.Variants[i]
+			desired = d.Variants[n]
 		}
 		images, err := s.deployedImages(ctx, config, v.Name, running[v.Name])
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, awsmodel.ProductionVariantSummary{
+		sum := awsmodel.ProductionVariantSummary{
 			VariantName:          new(string(v.Name)),
 			DeployedImages:       images,
 			CurrentWeight:        new(float32(v.Weight)),
 			DesiredWeight:        new(float32(desired.Weight)),
 			CurrentInstanceCount: new(int32(running[v.Name].Instances)),
 			DesiredInstanceCount: new(int32(desired.Desired)),
-		})
+		}
+		i := slices.IndexFunc(configured, func(c awsmodel.ProductionVariant) bool { return *c.VariantName == string(v.Name) })
+		if i >= 0 {
+			sum.ManagedInstanceScaling, sum.RoutingConfig = configured[i].ManagedInstanceScaling, configured[i].RoutingConfig
+		}
+		out = append(out, sum)
 	}
 	return out, nil
 }

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/deferd/deferd"
 )
 
@@ -211,5 +213,24 @@ func TestUpdateErrors(t *testing.T) {
 				t.Errorf("the refused update has left %+v", after)
 			}
 		})
+	}
+}
+
+// TestDescribeRepeats has an endpoint that says of its variants what their
+// configuration does.
+func TestDescribeRepeats(t *testing.T) {
+	s := updatable(t)
+	s.must("CreateEndpointConfig", `{"EndpointConfigName":"routed","AsyncInferenceConfig":{"OutputConfig":{"S3OutputPath":"s3://b/out"}},"ProductionVariants":[
+		{"VariantName":"v","ModelName":"m","RoutingConfig":{"RoutingStrategy":"RANDOM"},"ManagedInstanceScaling":{"Status":"ENABLED","MaxInstanceCount":3}}]}`)
+	s.must("CreateEndpoint", `{"EndpointName":"routed","EndpointConfigName":"routed"}`)
+	var described struct{ ProductionVariants []map[string]any }
+	s.must("DescribeEndpoint", `{"EndpointName":"routed"}`).decode(t, &described)
+	want := map[string]any{"RoutingStrategy": "RANDOM"}
+	if got := described.ProductionVariants[0]["RoutingConfig"]; !cmp.Equal(got, any(want)) {
+		t.Errorf("routing is described as %v, want %v", got, want)
+	}
+	want = map[string]any{"Status": "ENABLED", "MaxInstanceCount": 3.0}
+	if got := described.ProductionVariants[0]["ManagedInstanceScaling"]; !cmp.Equal(got, any(want)) {
+		t.Errorf("scaling is described as %v, want %v", got, want)
 	}
 }
