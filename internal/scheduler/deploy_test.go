@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -176,6 +177,30 @@ func TestRollBack(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestRollBackOfFlapping has new instances that answer one ping each and crash
+// before all of them do: they never serve, and are not tried for ever.
+func TestRollBackOfFlapping(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, x *fixture) {
+		old := x.serving(t, 1)
+		var made atomic.Int64
+		x.starting(func(a *fakeAgent) {
+			time.AfterFunc(time.Duration(made.Add(1)%2+1)*time.Second, func() {
+				a.Ready()
+				a.fail <- errors.New("it has crashed")
+			})
+		})
+		x.update(t, 2, 0)
+		pass(time.Minute)
+		e := x.wantStatus(t, "e", deferd.EndpointInService)
+		if e.ConfigID != "c" || e.FailureReason != "An instance of production variant w passed the ping health check and ended before it served: it has crashed" {
+			t.Errorf("the endpoint has the configuration %s and the reason %q", e.ConfigID, e.FailureReason)
+		}
+		if old[0].hasEnded() {
+			t.Error("the instance that serves was ended")
+		}
+	})
 }
 
 // TestUpdateMends has a fleet that crashes again and again, and is replaced by

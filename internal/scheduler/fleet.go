@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -147,13 +148,23 @@ func (s *Scheduler) ended(i *instance, o ending) {
 			f.restart = time.Now().Add(min(maxBackoff, firstBackoff<<min(f.failures, 10)))
 			f.failures++
 		}
-		if !served && (o.permanent || f.failures >= maxFirstFailures) {
-			f.failed = clip(o.message, maxReason)
+		// What fails before it was given any work would fail with it, too.
+		if (!served || !i.mayServe()) && (o.permanent || f.failures >= maxFirstFailures) {
+			f.failed = clip(failedBeforeServing(i, o), maxReason)
 		}
 	}
 	s.dropIdle(ep)
 	s.mu.Unlock()
 	s.queue.add(i.endpoint)
+}
+
+// failedBeforeServing says, for the endpoint's owner, why an instance ended that
+// was never given work.
+func failedBeforeServing(i *instance, o ending) string {
+	if i.readyAt.IsZero() {
+		return o.message
+	}
+	return fmt.Sprintf("An instance of production variant %s passed the ping health check and ended before it served: %s", i.variant.Name, o.message)
 }
 
 // dropIdle forgets an endpoint of which there is nothing to remember. The

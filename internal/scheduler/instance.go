@@ -152,6 +152,16 @@ func (s *Scheduler) stopInstance(ctx context.Context, i *instance) {
 	}
 }
 
+// mayServe reports whether the instance was let serve.
+func (i *instance) mayServe() bool {
+	select {
+	case <-i.serve:
+		return true
+	default:
+		return false
+	}
+}
+
 // startupTimeout is how long an instance has from its start, and its model
 // data, to its first healthy ping.
 func (i *instance) startupTimeout() time.Duration {
