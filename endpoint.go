@@ -167,14 +167,14 @@ type Deployment struct {
 }
 
 // Deploy begins a deployment. Its fleet is a new one, unless it is to change
-// the one that serves.
+// the one that serves. Why an earlier one was rolled back is history.
 func (e *Endpoint) Deploy(d Deployment, newFleet bool) {
 	d.Fleet = e.Fleet
 	if newFleet {
 		e.Fleets++
 		d.Fleet = e.Fleets
 	}
-	e.Status, e.Deployment = EndpointUpdating, &d
+	e.Status, e.FailureReason, e.Deployment = EndpointUpdating, "", &d
 }
 
 // Deployed makes a deployment that is under way what the endpoint is.

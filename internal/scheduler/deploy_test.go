@@ -169,8 +169,12 @@ func TestRollBack(t *testing.T) {
 				}
 
 				// What failed does not speak against the next try.
-				x.starting(nil)
+				x.starting(func(a *fakeAgent) { time.AfterFunc(time.Second, a.Ready) })
 				x.update(t, 1, 0)
+				if e := x.wantStatus(t, "e", deferd.EndpointUpdating); e.FailureReason != "" {
+					t.Errorf("while the next update is under way the reason is %q", e.FailureReason)
+				}
+				pass(time.Second)
 				if e := x.wantStatus(t, "e", deferd.EndpointInService); e.ConfigID != "next" || e.FailureReason != "" {
 					t.Errorf("after the next update the endpoint is %+v", e)
 				}
