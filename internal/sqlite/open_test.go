@@ -74,14 +74,18 @@ func TestClosed(t *testing.T) {
 	wantCode(t, err, deferd.Unavailable)
 }
 
-// TestMigrateTags opens a file of the first version, whose things have their
-// tags in the request that created them.
-func TestMigrateTags(t *testing.T) {
+// TestMigrateRequests opens a file of the first version, whose things have their
+// tags, and how they were deployed, in the request that created them alone.
+func TestMigrateRequests(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "deferd.db")
 	script(t, path, migrations[0]+`
 		INSERT INTO model (id, account, name, created, doc) VALUES
 			('m', 'a', 'm', 1, '{"ID":"m","Name":"m","Request":{"ModelName":"m","Tags":[{"Key":"k","Value":"v"}]}}'),
 			('n', 'a', 'n', 1, '{"ID":"n","Name":"n","Request":{"ModelName":"n"}}');
+		INSERT INTO config (id, account, name, created, doc) VALUES ('c', 'a', 'c', 1, '{"ID":"c","Name":"c"}');
+		INSERT INTO endpoint (id, account, name, status, created, modified, doc) VALUES
+			('e', 'a', 'e', 'InService', 1, 1, '{"ID":"e","Name":"e","Request":{"EndpointName":"e","Tags":[{"Key":"k","Value":"v"}],"DeploymentConfig":{"BlueGreenUpdatePolicy":{"TerminationWaitInSeconds":1.50}}}}'),
+			('f', 'a', 'f', 'InService', 1, 1, '{"ID":"f","Name":"f","Request":{"EndpointName":"f"}}');
 		PRAGMA application_id = 1684435556; PRAGMA user_version = 1`)
 	s := open(t, path, Options{})
 	defer s.Close()
@@ -90,6 +94,20 @@ func TestMigrateTags(t *testing.T) {
 		"n": {ID: "n", Name: "n", Request: []byte(`{"ModelName":"n"}`)},
 	} {
 		got, err := s.Model(t.Context(), "a", name)
+		must(t, err)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s differs (-want +got):\n%s", name, diff)
+		}
+	}
+	const how = `{"BlueGreenUpdatePolicy":{"TerminationWaitInSeconds":1.50}}`
+	for name, want := range map[deferd.EndpointName]deferd.Endpoint{
+		"e": {
+			ID: "e", Name: "e", Tags: []deferd.Tag{{Key: "k", Value: "v"}}, DeploymentConfig: []byte(how),
+			Request: []byte(`{"EndpointName":"e","DeploymentConfig":` + how + `}`),
+		},
+		"f": {ID: "f", Name: "f", Request: []byte(`{"EndpointName":"f"}`)},
+	} {
+		got, err := s.Endpoint(t.Context(), "a", name)
 		must(t, err)
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s differs (-want +got):\n%s", name, diff)

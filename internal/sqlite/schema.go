@@ -196,6 +196,10 @@ UPDATE config SET doc = json_remove(json_set(doc, '$.Tags', json_extract(doc, '$
 	WHERE json_type(doc, '$.Request.Tags') = 'array';
 UPDATE endpoint SET doc = json_remove(json_set(doc, '$.Tags', json_extract(doc, '$.Request.Tags')), '$.Request.Tags')
 	WHERE json_type(doc, '$.Request.Tags') = 'array';
+
+-- How an endpoint was deployed last is not only said when it is created.
+UPDATE endpoint SET doc = json_set(doc, '$.DeploymentConfig', json_extract(doc, '$.Request.DeploymentConfig'))
+	WHERE json_type(doc, '$.Request.DeploymentConfig') = 'object' AND json_type(doc, '$.DeploymentConfig') IS NULL;
 `}
 
 // check refuses a file that is not ours, or that a newer deferd wrote.
