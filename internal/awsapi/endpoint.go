@@ -21,7 +21,10 @@ func (s *Server) createEndpoint(c *call, in *awsmodel.CreateEndpointInput) (any,
 	if err != nil {
 		return nil, err
 	}
-	tags := takeTags(&in.Tags)
+	tags, err := takeTags(&in.Tags)
+	if err != nil {
+		return nil, err
+	}
 	request, err := document(in)
 	if err != nil {
 		return nil, err

@@ -39,7 +39,9 @@ func (s *Server) newConfig(c *call, in *awsmodel.CreateEndpointConfigInput) (con
 	if config.Async, err = s.asyncConfig(in.AsyncInferenceConfig); err != nil {
 		return config, err
 	}
-	config.Tags = takeTags(&in.Tags)
+	if config.Tags, err = takeTags(&in.Tags); err != nil {
+		return config, err
+	}
 	config.Request, err = document(in)
 	return config, err
 }

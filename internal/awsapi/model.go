@@ -29,7 +29,10 @@ func (s *Server) newModel(c *call, in *awsmodel.CreateModelInput) (m deferd.Mode
 	if err != nil {
 		return m, err
 	}
-	tags := takeTags(&in.Tags)
+	tags, err := takeTags(&in.Tags)
+	if err != nil {
+		return m, err
+	}
 	request, err := document(in)
 	if err != nil {
 		return m, err

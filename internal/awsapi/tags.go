@@ -13,18 +13,27 @@ const maxTags = 50
 
 // takeTags takes the tags out of the request that creates a thing: they can
 // change later, and the request cannot.
-func takeTags(in *[]awsmodel.Tag) []deferd.Tag {
-	tags := tagsOf(*in)
+func takeTags(in *[]awsmodel.Tag) ([]deferd.Tag, error) {
+	tags, err := tagsOf(*in)
 	*in = nil
-	return tags
+	return tags, err
 }
 
-func tagsOf(in []awsmodel.Tag) []deferd.Tag {
+// tagsOf reads the tags of a request, each key of which is there once.
+func tagsOf(in []awsmodel.Tag) ([]deferd.Tag, error) {
 	var tags []deferd.Tag
 	for _, t := range in {
+		if indexTag(tags, *t.Key) >= 0 {
+			return nil, deferd.Errorf(deferd.Invalid, "The tag key %q was non-unique within the request.", *t.Key)
+		}
 		tags = append(tags, deferd.Tag{Key: *t.Key, Value: *t.Value})
 	}
-	return tags
+	return tags, nil
+}
+
+// indexTag finds the tag with a key; -1 where there is none.
+func indexTag(tags []deferd.Tag, key string) int {
+	return slices.IndexFunc(tags, func(t deferd.Tag) bool { return t.Key == key })
 }
 
 func tagsAnswer(tags []deferd.Tag) []awsmodel.Tag {
@@ -56,11 +65,14 @@ func (s *Server) addTags(c *call, in *awsmodel.AddTagsInput) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	more, err := tagsOf(in.Tags)
+	if err != nil {
+		return nil, err
+	}
 	tags, err := s.Store.ChangeTags(c.ctx(), of, func(tags []deferd.Tag) ([]deferd.Tag, error) {
 		tags = slices.Clone(tags)
-		for _, added := range tagsOf(in.Tags) {
-			i := slices.IndexFunc(tags, func(t deferd.Tag) bool { return t.Key == added.Key })
-			if i < 0 {
+		for _, added := range more {
+			if i := indexTag(tags, added.Key); i < 0 {
 				tags = append(tags, added)
 			} else {
 				tags[i] = added

@@ -56,3 +56,19 @@ func TestChangeTags(t *testing.T) {
 			`{"__type":"ValidationException","message":"Could not find model \"`+missing+`\"."}`)
 	}
 }
+
+// TestTagTwice has requests that name a key twice: which of them would count?
+func TestTagTwice(t *testing.T) {
+	s := open(t, nil)
+	s.serve("e")
+	const tags = `"Tags":[{"Key":"k","Value":"1"},{"Key":"j","Value":""},{"Key":"k","Value":"2"}]`
+	for operation, in := range map[string]string{
+		"CreateModel":          `{"ModelName":"n","PrimaryContainer":{"Image":"i"},` + tags + `}`,
+		"CreateEndpointConfig": `{"EndpointConfigName":"d","ProductionVariants":[{"VariantName":"v","ModelName":"m"}],` + tags + `}`,
+		"CreateEndpoint":       `{"EndpointName":"f","EndpointConfigName":"c",` + tags + `}`,
+		"AddTags":              `{"ResourceArn":"` + arnHead + `endpoint/e",` + tags + `}`,
+	} {
+		s.call(operation, in).check(t, 400, `{"__type":"ValidationException","message":"The tag key \"k\" was non-unique within the request."}`)
+	}
+	s.call("ListTags", `{"ResourceArn":"`+arnHead+`endpoint/e"}`).check(t, 200, `{"Tags":[]}`)
+}
