@@ -29,8 +29,10 @@ func (s *Server) updateEndpoint(c *call, in *awsmodel.UpdateEndpointInput) (any,
 	if err != nil {
 		return nil, err
 	}
-	now := s.Store.Now()
+	now, found := s.Store.Now(), false
 	arn, err := s.deploy(c, e, func(e *deferd.Endpoint) error {
+		found = true
+		how := how // this may run more than once
 		if how == nil && value(in.RetainDeploymentConfig) {
 			how = e.DeploymentConfig
 		}
@@ -46,7 +48,7 @@ func (s *Server) updateEndpoint(c *call, in *awsmodel.UpdateEndpointInput) (any,
 		e.Deploy(deferd.Deployment{ConfigID: config.ID, Variants: variants, Started: now, Limit: limit}, true)
 		return nil
 	})
-	if deferd.CodeOf(err) == deferd.NotFound { // the configuration, deleted meanwhile
+	if found && deferd.CodeOf(err) == deferd.NotFound { // the configuration is not, any more
 		err = endpointConfig.explain(c, *in.EndpointConfigName, err)
 	}
 	if err != nil {
@@ -95,7 +97,9 @@ func (s *Server) updateCapacities(c *call, in *awsmodel.UpdateEndpointWeightsAnd
 func (s *Server) deploy(c *call, e deferd.Endpoint, change func(*deferd.Endpoint) error) (arn string, err error) {
 	name := string(e.Name)
 	arn = endpoint.arn(c, &name)
+	found := false
 	_, err = s.Store.ChangeEndpoint(c.ctx(), e.ID, func(e *deferd.Endpoint) error {
+		found = true
 		switch e.Status {
 		case deferd.EndpointInService:
 			return change(e)
@@ -104,6 +108,9 @@ func (s *Server) deploy(c *call, e deferd.Endpoint, change func(*deferd.Endpoint
 		}
 		return deferd.Errorf(deferd.Busy, "Cannot update in-progress endpoint %q.", arn)
 	})
+	if err != nil && !found { // deleted meanwhile
+		err = endpoint.explain(c, name, err)
+	}
 	if err != nil {
 		return "", err
 	}

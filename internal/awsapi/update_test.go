@@ -1,6 +1,9 @@
 package awsapi
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -175,6 +178,58 @@ func TestCaptureIsToldAsStopped(t *testing.T) {
 	got := described.DataCaptureConfig
 	if got["EnableCapture"] != true || got["CaptureStatus"] != "Stopped" || got["CurrentSamplingPercentage"] != 7.0 || got["DestinationS3Uri"] != "s3://b/captured" {
 		t.Errorf("described as %v", got)
+	}
+}
+
+// A lateStore lets something happen before an endpoint is changed, and has
+// every change made twice, as the first may not be stored.
+type lateStore struct {
+	deferd.Store
+	before func()
+}
+
+func (s lateStore) ChangeEndpoint(ctx context.Context, id deferd.EndpointID, change func(*deferd.Endpoint) error) (deferd.Endpoint, error) {
+	s.before()
+	return s.Store.ChangeEndpoint(ctx, id, func(e *deferd.Endpoint) error {
+		first := *e
+		first.DeploymentConfig = json.RawMessage(`{"AutoRollbackConfiguration":{"Alarms":[{"AlarmName":"of the first try"}]}}`)
+		_ = change(&first)
+		return change(e)
+	})
+}
+
+// TestUpdateOfDeleted has the endpoint go between the look at it and its change.
+func TestUpdateOfDeleted(t *testing.T) {
+	for operation, in := range map[string]string{
+		"UpdateEndpoint":                     `{"EndpointName":"e","EndpointConfigName":"c"}`,
+		"UpdateEndpointWeightsAndCapacities": `{"EndpointName":"e","DesiredWeightsAndCapacities":[{"VariantName":"v"}]}`,
+	} {
+		t.Run(operation, func(t *testing.T) {
+			var s *site
+			s = open(t, func(c *Config) {
+				store := c.Store
+				c.Store = lateStore{store, func() {
+					id := s.endpoint("e").ID
+					_, err := store.ChangeEndpoint(t.Context(), id, func(e *deferd.Endpoint) error { e.Status = deferd.EndpointDeleting; return nil })
+					if err := errors.Join(err, store.RemoveEndpoint(t.Context(), id)); err != nil {
+						t.Fatal(err)
+					}
+				}}
+			})
+			s.serve("e")
+			s.call(operation, in).check(t, 400, `{"__type":"ValidationException","message":"Could not find endpoint \"`+arnHead+`endpoint/e\"."}`)
+		})
+	}
+}
+
+// TestUpdateTriedAgain has the store try a change again, of another endpoint
+// than at first.
+func TestUpdateTriedAgain(t *testing.T) {
+	s := open(t, func(c *Config) { c.Store = lateStore{c.Store, func() {}} })
+	s.serve("e")
+	s.must("UpdateEndpoint", `{"EndpointName":"e","EndpointConfigName":"c","RetainDeploymentConfig":true}`)
+	if got := s.endpoint("e").DeploymentConfig; got != nil {
+		t.Errorf("the endpoint is deployed as %s, which it never was before", got)
 	}
 }
 
