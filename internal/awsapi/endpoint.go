@@ -45,13 +45,13 @@ func (s *Server) createEndpoint(c *call, in *awsmodel.CreateEndpointInput) (any,
 		DeploymentConfig: how,
 	}
 	err = s.Store.CreateEndpoint(c.ctx(), e)
+	s.tell(e.ID, err)
 	if deferd.CodeOf(err) == deferd.NotFound { // deleted meanwhile
 		return nil, endpointConfig.explain(c, *in.EndpointConfigName, err)
 	}
 	if err != nil {
 		return nil, endpoint.explain(c, *in.EndpointName, err)
 	}
-	s.Changed(e.ID)
 	arn := endpoint.arn(c, in.EndpointName)
 	return awsmodel.CreateEndpointOutput{EndpointArn: &arn}, nil
 }
@@ -102,10 +102,10 @@ func (s *Server) deleteEndpoint(c *call, in *awsmodel.DeleteEndpointInput) (any,
 		e.Status = deferd.EndpointDeleting
 		return nil
 	})
+	s.tell(e.ID, err)
 	if err != nil {
 		return nil, endpoint.explain(c, *in.EndpointName, err)
 	}
-	s.Changed(e.ID)
 	return nil, nil
 }
 

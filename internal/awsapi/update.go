@@ -108,14 +108,19 @@ func (s *Server) deploy(c *call, e deferd.Endpoint, change func(*deferd.Endpoint
 		}
 		return deferd.Errorf(deferd.Busy, "Cannot update in-progress endpoint %q.", arn)
 	})
+	s.tell(e.ID, err)
 	if err != nil && !found { // deleted meanwhile
 		err = endpoint.explain(c, name, err)
 	}
-	if err != nil {
-		return "", err
+	return arn, err
+}
+
+// tell has an endpoint looked at after a change of it, also where nobody knows
+// whether that was stored.
+func (s *Server) tell(id deferd.EndpointID, err error) {
+	if err == nil || deferd.CodeOf(err) == deferd.Unavailable {
+		s.Changed(id)
 	}
-	s.Changed(e.ID)
-	return arn, nil
 }
 
 // initialVariants are a configuration's variants as an endpoint begins with

@@ -233,6 +233,51 @@ func TestUpdateTriedAgain(t *testing.T) {
 	}
 }
 
+// An unsureStore stores what it cannot say it has stored.
+type unsureStore struct{ deferd.Store }
+
+var errUnsure = deferd.Errorf(deferd.Unavailable, "it may or may not be stored")
+
+func (s unsureStore) CreateEndpoint(ctx context.Context, e deferd.Endpoint) error {
+	if err := s.Store.CreateEndpoint(ctx, e); err != nil {
+		return err
+	}
+	return errUnsure
+}
+
+func (s unsureStore) ChangeEndpoint(ctx context.Context, id deferd.EndpointID, change func(*deferd.Endpoint) error) (deferd.Endpoint, error) {
+	e, err := s.Store.ChangeEndpoint(ctx, id, change)
+	if err == nil {
+		err = errUnsure
+	}
+	return e, err
+}
+
+// TestUnsureChangeIsTold has changes of which nobody knows whether they are
+// stored. If they are, the endpoint must not wait for the next start.
+func TestUnsureChangeIsTold(t *testing.T) {
+	for operation, in := range map[string]string{
+		"CreateEndpoint":                     `{"EndpointName":"new","EndpointConfigName":"c"}`,
+		"DeleteEndpoint":                     `{"EndpointName":"e"}`,
+		"UpdateEndpoint":                     `{"EndpointName":"e","EndpointConfigName":"c"}`,
+		"UpdateEndpointWeightsAndCapacities": `{"EndpointName":"e","DesiredWeightsAndCapacities":[{"VariantName":"v"}]}`,
+	} {
+		t.Run(operation, func(t *testing.T) {
+			late := &struct{ deferd.Store }{}
+			s := open(t, func(c *Config) { late.Store, c.Store = c.Store, late })
+			s.serve("e")
+			s.changed = nil
+			late.Store = unsureStore{late.Store}
+			if got := s.call(operation, in).status; got != 503 {
+				t.Errorf("answered with status %d, want 503", got)
+			}
+			if len(s.changed) != 1 {
+				t.Errorf("told of %d changes, want one", len(s.changed))
+			}
+		})
+	}
+}
+
 func TestUpdateErrors(t *testing.T) {
 	const update = `{"EndpointName":"e","EndpointConfigName":"next"}`
 	capacities := func(of string) string {
