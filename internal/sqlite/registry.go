@@ -191,14 +191,19 @@ func (s *Store) CreateEndpoint(ctx context.Context, e deferd.Endpoint) error {
 }
 
 // configsOf finds the rows of the configuration that an endpoint has, and of
-// the one that it is about to have. NotFound: one of them has been pruned.
+// the one that it is about to have. NotFound: one of them has been pruned,
+// perhaps in this very group, which is why none is looked up in memory.
 func (t *tx) configsOf(e deferd.Endpoint) (rows []int64, err error) {
 	ids := []deferd.ConfigID{e.ConfigID}
 	if e.Deployment != nil {
 		ids = append(ids, e.Deployment.ConfigID)
 	}
 	for _, id := range ids {
-		row, err := t.configRow(id)
+		var row int64
+		err := t.query("SELECT row FROM config WHERE id = ?", func(st *sqlite.Stmt) error {
+			row = st.ColumnInt64(0)
+			return nil
+		}, string(id))
 		if err == nil && row == 0 {
 			err = deferd.Errorf(deferd.NotFound, "there is no endpoint configuration %s", id)
 		}
