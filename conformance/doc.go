@@ -11,7 +11,10 @@
 // a block without a language that follows at once shows what has to be printed,
 // where "…" stands for anything. What is not to be run is a console block.
 //
-// DEFERD_BOTO3_PYTHON names a Python that has boto3; without it the boto3 tests
-// make a virtual environment. Where that cannot be done they are skipped,
-// unless DEFERD_TEST_REQUIRE contains boto3.
+// TestClients walks through the life of an endpoint with each client that
+// people use, and prints which of them can do what; docs/clients.md keeps that
+// table. The programs that walk are in python, gowalk, and directories of other
+// languages. A client that is not there is made, and where it cannot be made
+// its walk is skipped, unless DEFERD_TEST_REQUIRE has its name among its words.
+// Variables name what is there already: see walks_test.go.
 package conformance
