@@ -1,8 +1,12 @@
 package conformance
 
 import (
+	"context"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -10,7 +14,11 @@ import (
 var walks = []walk{
 	{"boto3", pythonWalk("boto3_walk.py", "DEFERD_BOTO3_PYTHON", "boto3")},
 	{"boto3-1.26", pythonWalk("boto3_walk.py", "DEFERD_BOTO3_1_26_PYTHON", "boto3==1.26.27", "botocore==1.29.27")},
+	{"awscli1", cliWalk("DEFERD_AWSCLI1", "aws-cli/1.", awscli1)},
+	{"awscli2.9", cliWalk("DEFERD_AWSCLI2_9", "aws-cli/2.9.", awscliOfDebian)},
+	{"awscli2", cliWalk("DEFERD_AWSCLI2", "aws-cli/2.", awscli2)},
 	{"go", goWalk("sdk")},
+	{"minio", goWalk("minio")},
 }
 
 // pythonWalk runs a program of conformance/python. The variable names a Python
@@ -50,8 +58,56 @@ func virtualEnvironment(t *testing.T, packages ...string) (python string, err er
 	t.Helper()
 	dir := t.TempDir()
 	python = filepath.Join(dir, "bin", "python")
-	install := append([]string{python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"}, packages...)
-	return python, setUp(t, ".", []string{"python3", "-m", "venv", dir}, install)
+	commands := [][]string{{"python3", "-m", "venv", dir}}
+	if len(packages) > 0 {
+		commands = append(commands, append([]string{python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"}, packages...))
+	}
+	return python, setUp(t, ".", commands...)
+}
+
+// cliWalk runs conformance/python/awscli_walk.py. The variable names the CLI,
+// whose version has to begin as given; without it the CLI is got.
+func cliWalk(variable, version string, get func(*testing.T) (program string, err error)) func(*testing.T) (command, env []string, err error) {
+	return func(t *testing.T) (command, env []string, err error) {
+		program := os.Getenv(variable)
+		if program == "" {
+			if program, err = get(t); err != nil {
+				return nil, nil, err
+			}
+		}
+		out, err := exec.CommandContext(t.Context(), program, "--version").Output()
+		if err != nil {
+			return nil, nil, fmt.Errorf("%s --version: %w", program, err)
+		}
+		if !strings.HasPrefix(string(out), version) {
+			return nil, nil, fmt.Errorf("%s is %s, not %s", program, strings.TrimSpace(string(out)), version)
+		}
+		env = []string{"DEFERD_AWSCLI=" + program, "PYTHONDONTWRITEBYTECODE=1"}
+		return []string{"python3", filepath.Join("python", "awscli_walk.py")}, env, nil
+	}
+}
+
+func awscli1(t *testing.T) (string, error) {
+	python, err := virtualEnvironment(t, "awscli")
+	return filepath.Join(filepath.Dir(python), "aws"), err
+}
+
+// awscliOfDebian returns what bookworm's package awscli installs.
+func awscliOfDebian(*testing.T) (string, error) {
+	const program = "/usr/bin/aws"
+	_, err := os.Stat(program)
+	return program, err
+}
+
+func awscli2(t *testing.T) (string, error) {
+	python, err := virtualEnvironment(t)
+	if err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), setUpTime)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, python, filepath.Join("python", "get_awscli2.py"), t.TempDir()).Output()
+	return strings.TrimSpace(string(out)), err
 }
 
 // goWalk builds a program of conformance/gowalk.

@@ -10,6 +10,7 @@ import io
 import json
 import os
 import random
+import urllib.error
 import urllib.parse
 import urllib.request
 
@@ -353,12 +354,20 @@ def check_real_time():
 
 
 def presign():
-    """Signed URLs work for a program that knows nothing of AWS."""
-    s3 = client("s3", config=Config(signature_version="s3v4"))
+    """Signed URLs work for a program that knows nothing of AWS.
+
+    Unless it is told otherwise, boto3 signs them the way before Signature V4.
+    """
+    for config, parameter in (Config(), "Signature="), (Config(signature_version="s3v4"), "X-Amz-Signature="):
+        use_urls(client("s3", config=config), parameter)
+
+
+def use_urls(s3, parameter):
     put = s3.generate_presigned_url("put_object", Params={"Bucket": BUCKET, "Key": "in/by url"})
     with urllib.request.urlopen(urllib.request.Request(put, data=b"by URL", method="PUT")) as answer:
         expect(answer.status, 200)
     get = s3.generate_presigned_url("get_object", Params={"Bucket": BUCKET, "Key": "in/by url"}, ExpiresIn=60)
+    expect_in(parameter, get)
     with urllib.request.urlopen(get) as answer:
         expect(answer.read(), b"by URL")
     try:
