@@ -19,6 +19,8 @@ var walks = []walk{
 	{"awscli2", cliWalk("DEFERD_AWSCLI2", "aws-cli/2.", awscli2)},
 	{"go", goWalk("sdk")},
 	{"minio", goWalk("minio")},
+	{"js", jsWalk},
+	{"java", javaWalk},
 }
 
 // pythonWalk runs a program of conformance/python. The variable names a Python
@@ -117,4 +119,36 @@ func goWalk(program string) func(*testing.T) (command, env []string, err error) 
 		build := []string{"go", "build", "-buildvcs=false", "-o", binary, "./" + program}
 		return []string{binary}, nil, setUp(t, "gowalk", build)
 	}
+}
+
+// jsWalk installs what conformance/js needs. DEFERD_JS_MODULES names a
+// node_modules that has it.
+func jsWalk(t *testing.T) (command, env []string, err error) {
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS("js")); err != nil {
+		return nil, nil, err
+	}
+	command = []string{"node", filepath.Join(dir, "walk.js")}
+	if modules := os.Getenv("DEFERD_JS_MODULES"); modules != "" {
+		return command, nil, os.Symlink(modules, filepath.Join(dir, "node_modules"))
+	}
+	return command, nil, setUp(t, dir, []string{"npm", "ci", "--engine-strict", "--ignore-scripts", "--no-audit", "--no-fund"})
+}
+
+// javaWalk compiles the program in conformance/java. Maven keeps what it needs
+// where it keeps all such things.
+func javaWalk(t *testing.T) (command, env []string, err error) {
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS("java")); err != nil {
+		return nil, nil, err
+	}
+	list := filepath.Join(dir, "classpath")
+	err = setUp(t, dir, []string{"mvn", "--batch-mode", "--quiet", "--no-transfer-progress",
+		"compile", "dependency:build-classpath", "-Dmdep.outputFile=" + list})
+	if err != nil {
+		return nil, nil, err
+	}
+	libraries, err := os.ReadFile(list)
+	classes := []string{filepath.Join(dir, "target", "classes"), strings.TrimSpace(string(libraries))}
+	return []string{"java", "-cp", strings.Join(classes, string(os.PathListSeparator)), "walk.Walk"}, nil, err
 }

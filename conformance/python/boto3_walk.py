@@ -363,8 +363,9 @@ def presign():
 
 
 def use_urls(s3, parameter):
-    put = s3.generate_presigned_url("put_object", Params={"Bucket": BUCKET, "Key": "in/by url"})
-    with urllib.request.urlopen(urllib.request.Request(put, data=b"by URL", method="PUT")) as answer:
+    put = s3.generate_presigned_url("put_object", Params={"Bucket": BUCKET, "Key": "in/by url", "ContentType": "a/b"})
+    request = urllib.request.Request(put, data=b"by URL", method="PUT", headers={"Content-Type": "a/b"})
+    with urllib.request.urlopen(request) as answer:
         expect(answer.status, 200)
     get = s3.generate_presigned_url("get_object", Params={"Bucket": BUCKET, "Key": "in/by url"}, ExpiresIn=60)
     expect_in(parameter, get)
