@@ -135,6 +135,8 @@ func TestRaw(t *testing.T) {
 		{name: "presigned, with a header in the URL", method: "GET", path: "/bucket/a//b/..//./+?X-Amz-Signature=1&x-amz-expected-bucket-owner=1", status: 403, code: "AccessDenied"},
 		{name: "presigned, with a checksum of nothing", method: "PUT", path: "/bucket/signed?X-Amz-Signature=1&x-amz-checksum-crc32=AAAAAA%3D%3D&x-amz-sdk-checksum-algorithm=CRC32", body: "y", status: 200},
 		{name: "presigned, with a checksum in both", method: "PUT", path: "/bucket/bad?X-Amz-Signature=1&X-Amz-Checksum-Crc32=AAAAAA%3D%3D", body: "y", header: h("x-amz-checksum-crc32", "AAAAAA=="), status: 400, code: "BadDigest"},
+		{name: "presigned before V4, with its type", method: "PUT", path: "/bucket/v2?AWSAccessKeyId=1&Signature=1&Expires=1&content-type=a%2Fb", status: 200},
+		{name: "not presigned, with a type", method: "PUT", path: "/bucket/v2?content-type=a%2Fb", status: 501, code: "NotImplemented"},
 		{name: "not presigned, with a header in the URL", method: "GET", path: "/bucket/k?X-Amz-Checksum-Mode=ENABLED", status: 501, code: "NotImplemented"},
 		{name: "method", method: "PATCH", path: "/bucket/k", status: 405, code: "MethodNotAllowed"},
 

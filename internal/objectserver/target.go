@@ -66,8 +66,8 @@ func HostBucket(host string, names []string) string {
 	return ""
 }
 
-// parseQuery reads a query. Parameters that only carry a signature or say
-// again which operation is meant are left out.
+// parseQuery reads a query. Parameters that only carry a signature, or say
+// again which operation is meant or what a header says, are left out.
 func parseQuery(raw string) (url.Values, error) {
 	if raw == "" {
 		return nil, nil
@@ -76,13 +76,14 @@ func parseQuery(raw string) (url.Values, error) {
 	if err != nil {
 		return nil, s3Error(codeInvalidArgument, "The query cannot be read.")
 	}
+	beforeV4 := q.Has("AWSAccessKeyId")
 	for name, values := range q {
 		for _, v := range values {
 			if !utf8.ValidString(v) || len(values) > 1 {
 				return nil, s3Error(codeInvalidArgument, "The query cannot be read.")
 			}
 		}
-		if signing(name) {
+		if signing(name) || beforeV4 && (name == "content-type" || name == "content-md5") {
 			delete(q, name)
 		}
 	}
