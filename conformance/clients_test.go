@@ -319,3 +319,65 @@ func markdown(columns []column) string {
 	}
 	return b.String()
 }
+
+// TestClientsTable checks that the page has all clients and all steps, and that
+// every step went well or has a note that says why it did not go at all.
+func TestClientsTable(t *testing.T) {
+	text, err := os.ReadFile(clientsPage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), tableBegin)
+	written, _, ok := strings.Cut(rest, tableEnd)
+	if !ok {
+		t.Fatalf("%s has no place for the table", clientsPage)
+	}
+	clients := []string{"step"}
+	for _, w := range walks {
+		clients = append(clients, w.client)
+	}
+	var names []string
+	for i, row := range tableRows(written) {
+		if len(row) != len(clients) {
+			t.Fatalf("row %q has %d cells, want %d", row, len(row), len(clients))
+		}
+		switch i {
+		case 0:
+			if !slices.Equal(row, clients) {
+				t.Errorf("the table has the clients %q, want %q", row[1:], clients[1:])
+			}
+		case 1: // the line below the head
+		case 2:
+			if row[0] != "version" || slices.Contains(row, "") {
+				t.Errorf("not every client has a version: %q", row)
+			}
+		default:
+			names = append(names, row[0])
+			for _, c := range row[1:] {
+				if !goodCell(c, written) {
+					t.Errorf("step %s: cell %q", row[0], c)
+				}
+			}
+		}
+	}
+	if !slices.Equal(names, steps) {
+		t.Errorf("the table has the steps %q, want %q", names, steps)
+	}
+}
+
+func tableRows(markdown string) (rows [][]string) {
+	for line := range strings.Lines(markdown) {
+		line, ok := strings.CutPrefix(strings.TrimSpace(line), "| ")
+		if ok {
+			rows = append(rows, strings.Split(strings.TrimSuffix(line, " |"), " | "))
+		}
+	}
+	return rows
+}
+
+// goodCell reports whether a cell says yes, or has a note that says why not.
+func goodCell(c, page string) bool {
+	answer, note, noted := strings.Cut(c, " (")
+	number := strings.TrimSuffix(note, ")")
+	return answer == "yes" && !noted || (answer == "yes" || answer == "–") && noted && strings.Contains(page, "\n"+number+". ")
+}
