@@ -323,6 +323,9 @@ func markdown(columns []column) string {
 // TestClientsTable checks that the page has all clients and all steps, and that
 // every step went well or has a note that says why it did not go at all.
 func TestClientsTable(t *testing.T) {
+	if *update {
+		t.Skip("the table is being written")
+	}
 	text, err := os.ReadFile(clientsPage)
 	if err != nil {
 		t.Fatal(err)

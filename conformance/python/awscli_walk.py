@@ -3,6 +3,7 @@
 DEFERD_AWSCLI names the program. Needs nothing but Python's standard library.
 """
 
+import functools
 import hashlib
 import json
 import os
@@ -94,6 +95,7 @@ def check_missing(location):
     refused("404", "", "s3api", "head-object", *split(location))
 
 
+@functools.cache
 def knows(service, operation, member):
     skeleton = aws(service, operation, "--generate-cli-skeleton", "input")
     return f'"{member}"' in json.dumps(skeleton)
