@@ -33,7 +33,8 @@ test: ## run the tests, with the race detector where there is a C compiler
 	fi
 
 .PHONY: conformance
-conformance: ## run AWS clients against the real binary, kill it, and count
+conformance: ## run AWS clients against the real binary, kill it, and count; prints who can do what
+	cd conformance/gowalk && go vet ./...
 	go test -count=1 -timeout 15m -v ./conformance
 
 .PHONY: check
