@@ -127,7 +127,7 @@ func setUp(t *testing.T, dir string, commands ...[]string) error {
 	defer cancel()
 	for _, c := range commands {
 		cmd := exec.CommandContext(ctx, c[0], c[1:]...)
-		cmd.Dir = dir
+		cmd.Dir, cmd.WaitDelay = dir, time.Second
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("%s: %w\n%s", strings.Join(c, " "), err, out)
