@@ -39,7 +39,7 @@ def aws(*args, env=None):
     command = [AWS, *args, "--output", "json"]
     if not KNOWS_ENDPOINT_URL:
         command += ["--endpoint-url", URL]
-    done = subprocess.run(command, capture_output=True, env={**os.environ, "AWS_PAGER": "", **(env or {})})
+    done = subprocess.run(command, check=False, capture_output=True, env={**os.environ, "AWS_PAGER": "", **(env or {})})
     if done.returncode != 0:
         raise Refused(done.stderr.decode().strip() or f"exit status {done.returncode}")
     try:
