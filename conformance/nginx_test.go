@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -71,12 +72,14 @@ func startNginx(t *testing.T, program string, s *server, block string) string {
 		}
 		block = strings.Replace(block, old, changed, 1)
 	}
-	config := "daemon off;\npid nginx.pid;\nerror_log error.log;\nevents {}\nhttp {\naccess_log off;\n"
+	var config strings.Builder
+	config.WriteString("daemon off;\npid nginx.pid;\nerror_log error.log;\nevents {}\nhttp {\naccess_log off;\n")
 	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
-		config += kind + "_temp_path " + kind + ";\n"
+		fmt.Fprintf(&config, "%s_temp_path %s;\n", kind, kind)
 	}
+	config.WriteString(block + "}\n")
 	file := filepath.Join(dir, "nginx.conf")
-	if err := os.WriteFile(file, []byte(config+block+"}\n"), 0o644); err != nil {
+	if err := os.WriteFile(file, []byte(config.String()), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	// As root it would give its workers to a user who cannot enter dir.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -129,10 +130,10 @@ func (w *walk) list() error {
 	if err != nil {
 		return err
 	}
-	want := w.name
+	want := []string{w.name}
 	for i := range 3 {
 		name := fmt.Sprintf("%s-page-%d", w.name, i)
-		want += " " + name
+		want = append(want, name)
 		if _, err := w.createModel(name); err != nil {
 			return err
 		}
@@ -144,17 +145,9 @@ func (w *walk) list() error {
 	return errors.Join(
 		step.Equal("endpoints", len(endpoints.Endpoints), 1),
 		step.Equal("configurations", len(configs.EndpointConfigs), 1),
-		step.Equal("models", join(models), want),
+		step.Equal("models", strings.Join(models, " "), strings.Join(want, " ")),
 		w.listObjects(),
 	)
-}
-
-func join(names []string) string {
-	s := ""
-	for _, n := range names {
-		s += " " + n
-	}
-	return s[min(1, len(s)):]
 }
 
 // models returns the names of the walk's models, in order.
