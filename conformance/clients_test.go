@@ -35,12 +35,13 @@ var steps = []string{
 //
 // and ends with status 1 after the first step that failed.
 type walk struct {
-	client string // the word for DEFERD_TEST_REQUIRE, and its name in the table
-
-	// prepare returns the command that runs the program, and what it wants in
-	// its environment, after making what it can of what is missing.
-	prepare func(t *testing.T) (command, env []string, err error)
+	client  string // the word for DEFERD_TEST_REQUIRE, and its name in the table
+	prepare preparation
 }
+
+// A preparation returns the command that runs a program, and what that wants in
+// its environment, after making what it can of what is missing.
+type preparation func(t *testing.T) (command, env []string, err error)
 
 const (
 	setUpTime = 5 * time.Minute // Maven downloads the world

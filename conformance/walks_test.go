@@ -25,7 +25,7 @@ var walks = []walk{
 
 // pythonWalk runs a program of conformance/python. The variable names a Python
 // that has the packages; without it a virtual environment is made.
-func pythonWalk(program, variable string, packages ...string) func(*testing.T) (command, env []string, err error) {
+func pythonWalk(program, variable string, packages ...string) preparation {
 	return func(t *testing.T) (command, env []string, err error) {
 		python, err := pythonWith(t, variable, packages...)
 		return []string{python, filepath.Join("python", program)}, []string{"PYTHONDONTWRITEBYTECODE=1"}, err
@@ -69,7 +69,7 @@ func virtualEnvironment(t *testing.T, packages ...string) (python string, err er
 
 // cliWalk runs conformance/python/awscli_walk.py. The variable names the CLI,
 // whose version has to begin as given; without it the CLI is got.
-func cliWalk(variable, version string, get func(*testing.T) (program string, err error)) func(*testing.T) (command, env []string, err error) {
+func cliWalk(variable, version string, get func(*testing.T) (program string, err error)) preparation {
 	return func(t *testing.T) (command, env []string, err error) {
 		program := os.Getenv(variable)
 		if program == "" {
@@ -113,7 +113,7 @@ func awscli2(t *testing.T) (string, error) {
 }
 
 // goWalk builds a program of conformance/gowalk.
-func goWalk(program string) func(*testing.T) (command, env []string, err error) {
+func goWalk(program string) preparation {
 	return func(t *testing.T) (command, env []string, err error) {
 		binary := filepath.Join(t.TempDir(), program)
 		build := []string{"go", "build", "-buildvcs=false", "-o", binary, "./" + program}
