@@ -21,7 +21,7 @@ const (
 	s3XML    protocol = iota
 	restJSON          // of the runtime and of our own operations
 	json11            // of the control plane
-	query             // of STS
+	query             // of STS and IAM
 )
 
 // dialects are what differs between the protocols besides the form of errors.

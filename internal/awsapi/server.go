@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -26,6 +27,7 @@ type Config struct {
 	Authorize deferd.Authorize
 	Limits    awsmodel.Limits // zero: AWS's own
 	S3        S3
+	Keys      AccessKeys // zero: IAM is not offered
 	Logger    *slog.Logger
 
 	// Changed is told of every endpoint that was created, changed or deleted,
@@ -60,6 +62,8 @@ type Server struct {
 	Config
 	configs configCache
 	control map[string]operation // of the control plane, by name
+
+	deletingKey sync.Mutex // held while an access key is deleted
 }
 
 // New returns a server.
@@ -103,6 +107,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	case "sts":
 		c.protocol = query
 		c.answer(s.signed(c, scope.Service, s.sts))
+	case "iam":
+		c.protocol = query
+		c.answer(s.signed(c, scope.Service, s.iam))
 	case "":
 		c.answer(s.unsigned(c))
 	default:
