@@ -3,37 +3,38 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"github.com/deferd/deferd"
 	"github.com/deferd/deferd/internal/sigv4"
 )
 
-// prepareKeys makes the account's first access key, and ends the keys of
-// instances that did not survive the server.
+// prepareKeys makes the account's first access key, and another where the one
+// in the data directory is not valid any more. It ends the keys of instances
+// that did not survive the server.
 func (srv *server) prepareKeys(ctx context.Context) error {
 	account := deferd.AccountID(srv.settings.Account)
 	keys, err := srv.store.AccessKeys(ctx, account)
 	if err != nil {
 		return err
 	}
-	lasting := 0
+	path := filepath.Join(srv.settings.Data, credentialsFile)
+	kept, _, unreadable := readCredentials(path)
+	lasting, valid := 0, false
 	for _, k := range keys {
 		if k.Token == "" {
 			lasting++
+			valid = valid || k.ID == kept
 			continue
 		}
 		if err := srv.store.DeleteKey(ctx, k.ID); err != nil {
 			return err
 		}
 	}
-	path := filepath.Join(srv.settings.Data, credentialsFile)
-	_, err = os.Stat(path)
 	switch {
-	case lasting > 0 && err == nil:
+	case valid:
 		return nil
-	case lasting == 0 && err == nil:
+	case lasting == 0 && unreadable == nil:
 		srv.log.WarnContext(ctx, "the store is new although the data directory was in use: queue, endpoints and keys begin anew", "store", srv.settings.Store)
 	}
 	k, secret := srv.keys.NewKey(account, "arn:aws:iam::"+srv.settings.Account+":root")
