@@ -121,6 +121,16 @@ func stampOf(path string) (fileStamp, error) {
 	return fileStamp{info.ModTime(), info.Size()}, nil
 }
 
+// ReadImages reads the images.yaml at path as it is now, for those who want to
+// see all of it. A file that is not there lists no images.
+func ReadImages(path string) (Images, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("read images: %w", err)
+	}
+	return readImages(abs)
+}
+
 func readImages(path string) (Images, error) {
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
