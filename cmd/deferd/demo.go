@@ -27,8 +27,9 @@ func demoCommand() *cobra.Command {
 		Long: `Start a server in a temporary directory, deploy a small neural network that reads
 handwritten digits, and send it every held-out image of its data set, half of
 them inline and half by S3. Nothing is left behind.`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return demo(cmd.Context(), cmd.OutOrStdout()) },
+		Example: "  deferd demo",
+		Args:    arguments(cobra.NoArgs),
+		RunE:    func(cmd *cobra.Command, _ []string) error { return demo(cmd.Context(), cmd.OutOrStdout()) },
 	}
 }
 
@@ -189,14 +190,13 @@ func (d *demoServer) awsConfig() (aws.Config, error) {
 	}, nil
 }
 
-type object = map[string]any
-
 // deployDigits creates a bucket, a model, a configuration and an endpoint, and
 // waits until it serves.
 func deployDigits(ctx context.Context, cfg aws.Config) error {
 	if _, err := s3.NewFromConfig(cfg).CreateBucket(ctx, &s3.CreateBucketInput{Bucket: aws.String(demoBucket)}); err != nil {
 		return err
 	}
+	at := newSite(cfg)
 	for _, step := range []struct {
 		operation string
 		in        object
@@ -216,13 +216,13 @@ func deployDigits(ctx context.Context, cfg aws.Config) error {
 		}},
 		{"CreateEndpoint", object{"EndpointName": demoName, "EndpointConfigName": demoName}},
 	} {
-		if err := call(ctx, cfg, step.operation, step.in, nil); err != nil {
+		if err := at.call(ctx, step.operation, step.in, nil); err != nil {
 			return err
 		}
 	}
 	for {
-		var e struct{ EndpointStatus, FailureReason string }
-		if err := call(ctx, cfg, "DescribeEndpoint", object{"EndpointName": demoName}, &e); err != nil {
+		e, err := at.describeEndpoint(ctx, demoName)
+		if err != nil {
 			return err
 		}
 		switch e.EndpointStatus {

@@ -19,24 +19,33 @@ const (
 
 func envCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     "env",
-		Short:   "Print the export lines that point AWS clients at the server",
-		Example: `  eval "$(deferd env)"`,
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := readSettings(cmd)
-			if err != nil {
-				return err
-			}
-			vars, err := environment(s)
-			if err != nil {
-				return err
-			}
+		Use:   "env",
+		Short: "Print the export lines that point AWS clients at the server",
+		Example: `  eval "$(deferd env)"
+  deferd env --data /var/lib/deferd --output json`,
+		Args: arguments(cobra.NoArgs),
+	}
+	format := addOutput(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		s, err := readSettings(cmd)
+		if err != nil {
+			return usagef("%v", err)
+		}
+		vars, err := environment(s)
+		if err != nil {
+			return err
+		}
+		if *format == jsonFormat {
+			all := map[string]string{}
 			for _, v := range vars {
-				fmt.Fprintf(cmd.OutOrStdout(), "export %s=%s\n", v.name, quote(v.value))
+				all[v.name] = v.value
 			}
-			return nil
-		},
+			return printJSON(cmd.OutOrStdout(), all)
+		}
+		for _, v := range vars {
+			fmt.Fprintf(cmd.OutOrStdout(), "export %s=%s\n", v.name, quote(v.value))
+		}
+		return nil
 	}
 	addFlags(cmd)
 	return cmd

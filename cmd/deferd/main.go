@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 
 	digits "github.com/deferd/deferd/examples/digits/server"
@@ -37,31 +38,67 @@ func main() {
 	// lost by it, and models do not survive it.
 	context.AfterFunc(ctx, stop)
 	if err := rootCommand().ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "deferd:", err)
+		if text := explain(err); text != "" {
+			fmt.Fprintln(os.Stderr, "deferd:", text)
+		}
 		stop()
-		os.Exit(1)
+		os.Exit(exitCode(err))
 	}
 }
 
 func rootCommand() *cobra.Command {
 	root := &cobra.Command{
-		Use:           "deferd",
-		Short:         "Asynchronous model inference on your own machines, through SageMaker's protocol",
+		Use:   "deferd",
+		Short: "Asynchronous model inference on your own machines, through SageMaker's protocol",
+		Long: `Asynchronous model inference on your own machines, through SageMaker's protocol.
+
+The verbs for models, requests, objects and keys are clients: of the server whose
+data directory is here, or of what AWS's variables and files name, which may be
+AWS itself. They exit with 1 where something failed, 2 for a wrong command line,
+3 where something is not there, 4 where it is denied, 5 where nobody answers.`,
+		Example: `  deferd serve
+  deferd deploy shout --image local/shout:1
+  echo hello | deferd invoke shout --body - --wait`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(serveCommand(), envCommand(), configCommand(), demoCommand(), invocationsCommand(), versionCommand())
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usagef("%v; `%s --help` shows what there is", err, cmd.CommandPath())
+	})
+	for _, g := range []struct {
+		id, title string
+		commands  []*cobra.Command
+	}{
+		{"server", "The server:", []*cobra.Command{serveCommand(), configCommand(), imagesCommand(), envCommand(), demoCommand()}},
+		{"models", "Models and requests:", []*cobra.Command{
+			deployCommand(), endpointsCommand(), invokeCommand(), invocationsCommand(), deleteCommand(),
+		}},
+		{"things", "Objects and keys:", []*cobra.Command{s3Command(), credentialsCommand()}},
+	} {
+		root.AddGroup(&cobra.Group{ID: g.id, Title: g.title})
+		for _, cmd := range g.commands {
+			cmd.GroupID = g.id
+			root.AddCommand(cmd)
+		}
+	}
+	root.AddCommand(versionCommand())
 	return root
 }
 
 func versionCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "version",
-		Short: "Print the version",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintln(cmd.OutOrStdout(), "deferd", version)
-			return err
-		},
+	cmd := &cobra.Command{
+		Use:     "version",
+		Short:   "Print the version",
+		Example: "  deferd version",
+		Args:    arguments(cobra.NoArgs),
 	}
+	format := addOutput(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *format == jsonFormat {
+			return printJSON(cmd.OutOrStdout(), map[string]string{"version": version, "go": runtime.Version()})
+		}
+		_, err := fmt.Fprintln(cmd.OutOrStdout(), "deferd", version)
+		return err
+	}
+	return cmd
 }

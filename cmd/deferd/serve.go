@@ -22,11 +22,11 @@ func serveCommand() *cobra.Command {
 		Short: "Run the server",
 		Example: `  deferd serve
   deferd serve --data /var/lib/deferd --listen 0.0.0.0:8780 --public-host inference.example.org`,
-		Args: cobra.NoArgs,
+		Args: arguments(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := readSettings(cmd)
 			if err != nil {
-				return err
+				return usagef("%v", err)
 			}
 			return serve(cmd.Context(), s, newLogger(cmd.ErrOrStderr(), s.LogFormat), cmd.OutOrStdout())
 		},

@@ -260,19 +260,23 @@ func configCommand() *cobra.Command {
 		Short: "Print the configuration that is in effect",
 		Example: `  deferd config
   DEFERD_LISTEN=0.0.0.0:8780 deferd config --config deferd.yaml`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := readSettings(cmd)
-			if err != nil {
-				return err
-			}
-			b, err := yaml.Marshal(s)
-			if err != nil {
-				return err
-			}
-			_, err = cmd.OutOrStdout().Write(b)
+		Args: arguments(cobra.NoArgs),
+	}
+	format := addOutput(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		s, err := readSettings(cmd)
+		if err != nil {
+			return usagef("%v", err)
+		}
+		b, err := yaml.Marshal(s)
+		if err == nil && *format == jsonFormat {
+			b, err = yaml.YAMLToJSON(b)
+		}
+		if err != nil {
 			return err
-		},
+		}
+		_, err = cmd.OutOrStdout().Write(b)
+		return err
 	}
 	addFlags(cmd)
 	return cmd
