@@ -9,13 +9,16 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	runtime "github.com/aws/aws-sdk-go-v2/service/sagemakerruntime"
+	"github.com/aws/smithy-go/logging"
 	"github.com/deferd/deferd/client"
 	"github.com/spf13/cobra"
 )
@@ -75,7 +78,7 @@ func openSite(cmd *cobra.Command) (*site, error) {
 		return localSite(cmd)
 	}
 	cfg, err := config.LoadDefaultConfig(cmd.Context(),
-		config.WithRegion(given("region")), config.WithSharedConfigProfile(given("profile")))
+		config.WithRegion(given("region")), config.WithSharedConfigProfile(given("profile")), config.WithLogger(logging.Nop{}))
 	if err != nil {
 		return nil, usagef("read the AWS configuration: %v", err)
 	}
@@ -199,8 +202,23 @@ func (s *site) signingRegion(of service) string {
 	return s.cfg.Region
 }
 
+// retryer tries again as AWS's clients do, but not where nobody listens: a
+// person would wait for nothing.
+func retryer() aws.Retryer {
+	return retry.NewStandard(func(o *retry.StandardOptions) {
+		refused := retry.IsErrorRetryableFunc(func(err error) aws.Ternary {
+			if errors.Is(err, syscall.ECONNREFUSED) {
+				return aws.FalseTernary
+			}
+			return aws.UnknownTernary
+		})
+		o.Retryables = append([]retry.IsErrorRetryable{refused}, o.Retryables...)
+	})
+}
+
 func (s *site) objects() *objects {
 	return &objects{s3.NewFromConfig(s.cfg, func(o *s3.Options) {
+		o.Retryer = retryer()
 		if own := s.configured(objectStorage); own != "" {
 			o.BaseEndpoint, o.UsePathStyle = &own, !s.isAWS(objectStorage)
 		}
@@ -209,6 +227,7 @@ func (s *site) objects() *objects {
 
 func (s *site) runtime() *runtime.Client {
 	return runtime.NewFromConfig(s.cfg, func(o *runtime.Options) {
+		o.Retryer = retryer()
 		if own := s.configured(sageMakerRuntime); own != "" {
 			o.BaseEndpoint = &own
 		}
@@ -268,6 +287,28 @@ func (b *backoff) wait(ctx context.Context) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+}
+
+// A tolerance bears with a server that does not answer for a while, such as one
+// that is being restarted: what it has accepted is not lost.
+type tolerance struct{ since time.Time }
+
+const tolerated = time.Minute
+
+// bears reports whether an error may pass by itself. Nil is the end of a while.
+func (t *tolerance) bears(ctx context.Context, err error) bool {
+	if err == nil {
+		t.since = time.Time{}
+		return false
+	}
+	e, refused := asAPIError(err)
+	if ctx.Err() != nil || refused && !e.passing() || !refused && !isNetwork(err) {
+		return false
+	}
+	if t.since.IsZero() {
+		t.since = time.Now()
+	}
+	return time.Since(t.since) < tolerated
 }
 
 // splitLocation reads s3://bucket/key; the key may be empty.

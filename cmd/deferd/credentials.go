@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -173,34 +174,43 @@ up to a minute. The last key cannot be ended.`,
 		Example: `  deferd credentials revoke AKIAXXXXXXXXXXXXXXXX
   deferd credentials revoke AKIAXXXXXXXXXXXXXXXX --yes`,
 		Args: arguments(cobra.MinimumNArgs(1)),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := openSite(cmd)
-			if err != nil {
-				return err
+	}
+	format := addOutput(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		s, err := openSite(cmd)
+		if err != nil {
+			return err
+		}
+		revoked := []string{}
+		for _, id := range args {
+			if err = s.revoke(cmd, id, yes); err != nil {
+				break
 			}
-			for _, id := range args {
-				question := "Revoke " + id + "?"
-				local := s.keepsKey(id)
-				if local {
-					question = "Revoke " + id + ", which `deferd env` hands out until the server's next start makes another?"
-				}
-				if err := confirm(cmd, yes, question); err != nil {
-					return err
-				}
-				if err := s.query(cmd.Context(), accessKeys, iamVersion, "DeleteAccessKey", url.Values{"AccessKeyId": {id}}, nil); err != nil {
-					return err
-				}
-				fmt.Fprintln(cmd.OutOrStdout(), "revoked "+id)
-				if local {
-					fmt.Fprintln(cmd.ErrOrStderr(), "it is still in "+filepath.Join(s.data, credentialsFile)+": the server's next start makes another")
-				}
-			}
-			return nil
-		},
+			revoked = append(revoked, id)
+		}
+		return errors.Join(printDone(cmd.OutOrStdout(), *format, "revoked", revoked...), err)
 	}
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	addSiteFlags(cmd)
 	return cmd
+}
+
+// revoke ends a key, after asking.
+func (s *site) revoke(cmd *cobra.Command, id string, yes bool) error {
+	question, local := "Revoke "+id+"?", s.keepsKey(id)
+	if local {
+		question = "Revoke " + id + ", which `deferd env` hands out until the server's next start makes another?"
+	}
+	if err := confirm(cmd, yes, question); err != nil {
+		return err
+	}
+	if err := s.query(cmd.Context(), accessKeys, iamVersion, "DeleteAccessKey", url.Values{"AccessKeyId": {id}}, nil); err != nil {
+		return err
+	}
+	if local {
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s is still in %s: the server's next start makes another\n", id, filepath.Join(s.data, credentialsFile))
+	}
+	return nil
 }
 
 // keepsKey reports whether a key is the one in the data directory.

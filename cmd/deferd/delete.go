@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -22,31 +23,31 @@ endpoint ends as Failed.`,
 		Example: `  deferd delete shout
   deferd delete shout digits --yes --keep-model`,
 		Args: arguments(cobra.MinimumNArgs(1)),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := openSite(cmd)
-			if err != nil {
-				return err
+	}
+	format := addOutput(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		s, err := openSite(cmd)
+		if err != nil {
+			return err
+		}
+		what := "endpoint " + strings.Join(args, ", ")
+		if !keepModel {
+			what += " with its configuration and models"
+		}
+		if err := confirm(cmd, yes, "Delete "+what+"?"); err != nil {
+			return err
+		}
+		status := newStatusLine(cmd.ErrOrStderr())
+		all := []string{}
+		for _, name := range args {
+			var deleted []string
+			deleted, err = s.deleteAll(cmd.Context(), name, keepModel, status)
+			status.clear()
+			if all = append(all, deleted...); err != nil {
+				break
 			}
-			what := "endpoint " + strings.Join(args, ", ") + " with its configuration and models"
-			if keepModel {
-				what = "endpoint " + strings.Join(args, ", ")
-			}
-			if err := confirm(cmd, yes, "Delete "+what+"?"); err != nil {
-				return err
-			}
-			status := newStatusLine(cmd.ErrOrStderr())
-			for _, name := range args {
-				deleted, err := s.deleteAll(cmd.Context(), name, keepModel, status)
-				status.clear()
-				for _, d := range deleted {
-					fmt.Fprintln(cmd.OutOrStdout(), "deleted "+d)
-				}
-				if err != nil {
-					return err
-				}
-			}
-			return nil
-		},
+		}
+		return errors.Join(printDone(cmd.OutOrStdout(), *format, "deleted", all...), err)
 	}
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	cmd.Flags().BoolVar(&keepModel, "keep-model", false, "keep the configuration and the models")

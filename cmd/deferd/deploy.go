@@ -254,16 +254,19 @@ func (d *deployment) look(ctx context.Context) error {
 	return nil
 }
 
-const dateForm = "20060102-150405"
+// datePattern matches the time in the name of a part, with milliseconds.
+var datePattern = regexp.MustCompile(`^[0-9]{8}-[0-9]{9}$`)
+
+const dateLength = len("20060102-150405000")
 
 // dated is the name with the time, which nothing has yet.
 func (d *deployment) dated() string {
-	return d.stem() + "-" + time.Now().UTC().Format(dateForm)
+	return d.stem() + "-" + strings.ReplaceAll(time.Now().UTC().Format("20060102-150405.000"), ".", "")
 }
 
 // stem is the name, as much of it as leaves room for the time.
 func (d *deployment) stem() string {
-	const most = 63 - 1 - len(dateForm)
+	const most = 63 - 1 - dateLength
 	if len(d.name) <= most {
 		return d.name
 	}
@@ -350,9 +353,13 @@ func (d *deployment) await(ctx context.Context) error {
 		defer cancel()
 	}
 	begun := time.Now()
+	var while tolerance
 	for pause := newBackoff(); ; {
 		e, err := d.site.describeEndpoint(waiting, d.name)
-		if err == nil {
+		if while.bears(waiting, err) {
+			d.status.show(d.name+": no answer", "")
+			err = pause.wait(waiting)
+		} else if err == nil {
 			d.status.show(d.name+": "+e.EndpointStatus, fmt.Sprintf("  %ds", int(time.Since(begun).Seconds())))
 			var done bool
 			if done, err = d.judge(e); done || err != nil {
@@ -361,14 +368,14 @@ func (d *deployment) await(ctx context.Context) error {
 			err = pause.wait(waiting)
 		}
 		switch {
+		case err == nil:
 		case ctx.Err() != nil:
 			return &leftAlone{exitInterrupted, "interrupted"}
 		case waiting.Err() != nil:
 			return &leftAlone{exitUnavailable, fmt.Sprintf("not InService after %v", d.o.limit)}
-		case err != nil:
-			if e, refused := asAPIError(err); refused && e.missing() {
-				return fmt.Errorf("endpoint %s was deleted meanwhile", d.name)
-			}
+		case isMissing(err):
+			return fmt.Errorf("endpoint %s was deleted meanwhile", d.name)
+		default:
 			return &leftAlone{exitCode(err), explain(err)} // nobody knows how it went on
 		}
 	}
@@ -416,8 +423,7 @@ func (d *deployment) removePrevious(ctx context.Context) {
 // ours reports whether a part was made for this endpoint.
 func (d *deployment) ours(part string) bool {
 	date, dated := strings.CutPrefix(part, d.stem()+"-")
-	_, err := time.Parse(dateForm, date)
-	return part == d.name || dated && err == nil
+	return part == d.name || dated && datePattern.MatchString(date)
 }
 
 // print says what was deployed.

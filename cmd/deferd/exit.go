@@ -171,6 +171,8 @@ func explain(err error) string {
 		switch {
 		case errors.Is(err, context.Canceled):
 			return "interrupted"
+		case errors.Is(err, context.DeadlineExceeded):
+			return "no answer from " + where + " in time"
 		case errors.Is(err, syscall.ECONNREFUSED):
 			return "no server answers at " + where + ": is `deferd serve` running?"
 		}

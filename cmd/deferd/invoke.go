@@ -203,7 +203,7 @@ func (o *invokeOptions) waitContext(ctx context.Context) (context.Context, conte
 	if o.limit == 0 {
 		return context.WithCancel(ctx)
 	}
-	return context.WithTimeoutCause(ctx, o.limit, fmt.Errorf("no end after %v: %w", o.limit, context.DeadlineExceeded))
+	return context.WithTimeoutCause(ctx, o.limit, &exitError{exitUnavailable, fmt.Errorf("no end after %v", o.limit)})
 }
 
 // single reports whether the result is to be printed instead of written to a

@@ -89,9 +89,9 @@ func (i *invoker) run(ctx context.Context) error {
 			return err
 		}
 	}
-	ctx, cancel := i.o.waitContext(ctx)
+	waiting, cancel := i.o.waitContext(ctx)
 	defer cancel()
-	g, ctx := errgroup.WithContext(ctx)
+	g, ctx := errgroup.WithContext(waiting)
 	sending := make(chan int)
 	for range min(i.o.parallel, len(i.inputs)) {
 		g.Go(func() error {
@@ -118,8 +118,8 @@ func (i *invoker) run(ctx context.Context) error {
 		return nil
 	})
 	err := g.Wait()
-	if cause := context.Cause(ctx); err != nil && errors.Is(err, context.DeadlineExceeded) && cause != nil {
-		return cause
+	if late, ok := errors.AsType[*exitError](context.Cause(waiting)); err != nil && ok {
+		return late
 	}
 	return err
 }
@@ -246,12 +246,13 @@ func (i *invoker) upload(ctx context.Context, from input, file *os.File, body io
 		return "", err
 	}
 	to := destination{bucket, key, i.o.typeFor(from)}
-	return location, i.request(ctx, func() error {
+	err = i.request(ctx, func() error {
 		if file != nil {
 			return i.objects.upload(ctx, file, to, func(int64) {})
 		}
 		return i.objects.uploadStream(ctx, body, to, func(int64) {})
 	})
+	return location, err
 }
 
 // showProgress draws how far everything is; the caller holds i.mu.

@@ -16,9 +16,9 @@ import (
 // of it.
 func (i *invoker) await(ctx context.Context, n int) error {
 	r := &i.results[n]
-	object, failed, reason, err := i.end(ctx, r)
+	e, err := i.end(ctx, r)
 	if err == nil {
-		err = i.keep(object, failed, reason, n)
+		err = i.keep(e, n)
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -38,56 +38,80 @@ func (i *invoker) await(ctx context.Context, n int) error {
 	return nil
 }
 
-// end polls until there is an end: by asking the server where it can say, else
-// by looking for the objects, as any client of SageMaker has to. Object is what
-// ends it, which is nil where there is none but a reason.
-func (i *invoker) end(ctx context.Context, r *result) (object *openObject, failed bool, reason string, err error) {
+// An ending is what an invocation came to: an object, or where there is none a
+// reason.
+type ending struct {
+	object *openObject
+	failed bool
+	reason string
+}
+
+// end polls until there is an ending: by asking the server where it can say,
+// else by looking for the objects, as any client of SageMaker has to.
+func (i *invoker) end(ctx context.Context, r *result) (*ending, error) {
 	if r.Output == "" && r.Failure == "" && i.asked == nil {
-		return nil, false, "", fmt.Errorf("%s: the endpoint has no output path to look at", r.Input)
+		return nil, fmt.Errorf("%s: the endpoint has no output path to look at", r.Input)
 	}
-	asking := i.asked != nil
+	look := i.lookForObjects
+	if i.asked != nil {
+		look = i.ask
+	}
+	var while tolerance
 	for pause := newBackoff(); ; {
-		if asking {
-			var inv client.Invocation
-			err = i.request(ctx, func() (err error) { inv, err = i.asked.Invocation(ctx, i.endpoint, r.InferenceID); return err })
-			switch _, refused := asAPIError(err); {
-			case refused || err == nil && inv.Output != r.Output:
-				asking = false // it is not one of ours, or another one has the same name
-			case err != nil:
-				return nil, false, "", err
-			case inv.Ended():
-				return i.ended1(ctx, r, inv)
-			}
-		}
-		if !asking {
-			for _, location := range []string{r.Output, r.Failure} {
-				object, err = i.look(ctx, location)
-				if err == nil && object != nil {
-					return object, location == r.Failure, "", nil
-				}
-				if err != nil && !isMissing(err) {
-					return nil, false, "", err
-				}
-			}
+		e, err := look(ctx, r)
+		switch {
+		case errors.Is(err, errCannotSay):
+			look = i.lookForObjects
+			continue
+		case while.bears(ctx, err):
+		case e != nil || err != nil:
+			return e, err
 		}
 		if err := pause.wait(ctx); err != nil {
-			return nil, false, "", err
+			return nil, err
 		}
 	}
 }
 
-// ended1 fetches what an invocation that has ended left behind.
-func (i *invoker) ended1(ctx context.Context, r *result, inv client.Invocation) (object *openObject, failed bool, reason string, err error) {
-	location := r.Failure
-	if failed = inv.State != "Completed"; !failed {
-		location = r.Output
+// errCannotSay is for servers that know nothing of an invocation.
+var errCannotSay = errors.New("the server cannot say where the invocation stands")
+
+// ask returns the ending that the server knows of; nil while there is none.
+func (i *invoker) ask(ctx context.Context, r *result) (*ending, error) {
+	var inv client.Invocation
+	err := i.request(ctx, func() (err error) {
+		inv, err = i.asked.Invocation(ctx, i.endpoint, r.InferenceID)
+		return err
+	})
+	e, refused := asAPIError(err)
+	switch {
+	case refused && !e.passing(), err == nil && inv.Output != r.Output: // it is not one of ours, or another has that name
+		return nil, errCannotSay
+	case err != nil || !inv.Ended():
+		return nil, err
+	case inv.State == "Completed":
+		object, err := i.look(ctx, r.Output)
+		return &ending{object: object}, err
 	}
-	reason = cmp.Or(inv.FailureReason, inv.Reason, inv.State)
-	object, err = i.look(ctx, location)
-	if isMissing(err) && failed { // it was deleted, or there is no path for failures
-		return nil, true, reason, nil
+	object, err := i.look(ctx, r.Failure)
+	if isMissing(err) { // it was deleted
+		err = nil
 	}
-	return object, failed, reason, err
+	return &ending{object, true, cmp.Or(inv.FailureReason, inv.Reason, inv.State)}, err
+}
+
+// lookForObjects returns the ending that is in S3; nil while there is none.
+func (i *invoker) lookForObjects(ctx context.Context, r *result) (*ending, error) {
+	for _, location := range []string{r.Output, r.Failure} {
+		object, err := i.look(ctx, location)
+		switch {
+		case err != nil && !isMissing(err):
+			return nil, err
+		case object != nil:
+			return &ending{object: object, failed: location == r.Failure}, nil
+		}
+	}
+	return nil, nil
 }
 
 // look opens an object; nil where there is no location.
@@ -99,31 +123,22 @@ func (i *invoker) look(ctx context.Context, location string) (object *openObject
 	if err != nil {
 		return nil, err
 	}
-	return object, i.request(ctx, func() error {
+	err = i.request(ctx, func() (err error) {
 		object, err = i.objects.open(ctx, bucket, key)
 		return err
 	})
+	return object, err
 }
 
 // keep writes a result where it belongs, or notes a failure.
-func (i *invoker) keep(object *openObject, failed bool, reason string, n int) (err error) {
+func (i *invoker) keep(e *ending, n int) (err error) {
 	r := &i.results[n]
+	object := e.object
 	if object != nil {
 		defer object.Close()
 	}
-	if failed {
-		text := reason
-		if object != nil {
-			b, err := io.ReadAll(io.LimitReader(object, maxShown))
-			if err != nil {
-				return fmt.Errorf("read %s: %w", r.Failure, err)
-			}
-			text = cmp.Or(strings.TrimSpace(string(b)), reason)
-		}
-		i.mu.Lock()
-		defer i.mu.Unlock()
-		r.State, r.Error = "Failed", text
-		return nil
+	if e.failed {
+		return i.keepFailure(e, r)
 	}
 	if object == nil {
 		return errors.New("the endpoint keeps no results: its configuration has no output path")
@@ -147,5 +162,21 @@ func (i *invoker) keep(object *openObject, failed bool, reason string, n int) (e
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	r.State, r.ContentType, r.File, r.Body = "Completed", object.contentType, i.file[n], body
+	return nil
+}
+
+// keepFailure notes what a failure object says, or else the reason.
+func (i *invoker) keepFailure(e *ending, r *result) error {
+	text := e.reason
+	if e.object != nil {
+		b, err := io.ReadAll(io.LimitReader(e.object, maxShown))
+		if err != nil {
+			return fmt.Errorf("read %s: %w", r.Failure, err)
+		}
+		text = cmp.Or(strings.TrimSpace(string(b)), e.reason)
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	r.State, r.Error = "Failed", text
 	return nil
 }

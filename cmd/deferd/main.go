@@ -41,8 +41,12 @@ func main() {
 		if text := explain(err); text != "" {
 			fmt.Fprintln(os.Stderr, "deferd:", text)
 		}
+		code := exitCode(err)
+		if ctx.Err() != nil {
+			code = exitInterrupted
+		}
 		stop()
-		os.Exit(exitCode(err))
+		os.Exit(code)
 	}
 }
 

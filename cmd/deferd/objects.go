@@ -22,7 +22,7 @@ type objects struct{ client *s3.Client }
 type objectInfo struct {
 	Key      string    `json:"key"`
 	Size     int64     `json:"size"`
-	Modified time.Time `json:"modified"`
+	Modified time.Time `json:"modified,omitzero"`
 }
 
 // list yields the objects below a prefix in the order of their keys. With
@@ -38,7 +38,7 @@ func (o *objects) list(ctx context.Context, bucket, prefix string, folders bool)
 		for pages.HasMorePages() {
 			page, err := pages.NextPage(ctx)
 			if err != nil {
-				yield(objectInfo{}, fmt.Errorf("list s3://%s/%s: %w", bucket, prefix, err))
+				yield(objectInfo{}, located("list", bucket, prefix, err))
 				return
 			}
 			for _, p := range page.CommonPrefixes {

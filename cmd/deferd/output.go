@@ -62,6 +62,19 @@ func printCompact(w io.Writer, v any) error {
 	return err
 }
 
+// printDone prints what was done to what: a line for each, or a document.
+func printDone(w io.Writer, f format, done string, things ...string) error {
+	if f == jsonFormat {
+		return printJSON(w, map[string][]string{done: append([]string{}, things...)})
+	}
+	for _, thing := range things {
+		if _, err := fmt.Fprintln(w, done, thing); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // printRows prints what there is to know of one thing, a line each; values that
 // are empty are left out.
 func printRows(w io.Writer, rows [][2]string) error {

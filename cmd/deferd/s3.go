@@ -186,26 +186,32 @@ func removeObjectsCommand() *cobra.Command {
 		Example: `  deferd s3 rm s3://work/in/7.csv
   deferd s3 rm s3://work/in/ --recursive --yes`,
 		Args: arguments(cobra.MinimumNArgs(1)),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := openSite(cmd)
-			if err != nil {
-				return err
+	}
+	format := addOutput(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		s, err := openSite(cmd)
+		if err != nil {
+			return err
+		}
+		deleted := 0
+		for _, location := range args {
+			var n int
+			if recursive {
+				n, err = removeBelow(cmd, s.objects(), location, yes)
+			} else {
+				n, err = removeOne(cmd, s.objects(), location)
 			}
-			for _, location := range args {
-				if recursive {
-					err = removeBelow(cmd, s.objects(), location, yes)
-				} else {
-					var bucket, key string
-					if bucket, key, err = splitObject(location); err == nil {
-						err = s.objects().remove(cmd.Context(), bucket, key)
-					}
-				}
-				if err != nil {
-					return err
-				}
+			if deleted += n; err != nil {
+				break
 			}
-			return nil
-		},
+		}
+		switch {
+		case *format == jsonFormat:
+			err = errors.Join(printJSON(cmd.OutOrStdout(), map[string]int{"deleted": deleted}), err)
+		case recursive:
+			fmt.Fprintf(cmd.OutOrStdout(), "deleted %d objects\n", deleted)
+		}
+		return err
 	}
 	cmd.Flags().BoolVarP(&recursive, "recursive", "r", false, "everything below the prefix")
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask before --recursive")
@@ -214,43 +220,50 @@ func removeObjectsCommand() *cobra.Command {
 	return cmd
 }
 
-func removeBelow(cmd *cobra.Command, o *objects, location string, yes bool) error {
+func removeOne(cmd *cobra.Command, o *objects, location string) (deleted int, err error) {
+	bucket, key, err := splitObject(location)
+	if err != nil {
+		return 0, err
+	}
+	if err := o.remove(cmd.Context(), bucket, key); err != nil {
+		return 0, err
+	}
+	return 1, nil
+}
+
+func removeBelow(cmd *cobra.Command, o *objects, location string, yes bool) (deleted int, err error) {
 	bucket, prefix, err := splitLocation(location)
 	if err != nil {
-		return usagef("%v", err)
+		return 0, usagef("%v", err)
 	}
 	if err := confirm(cmd, yes, "Delete everything below "+location+"?"); err != nil {
-		return err
+		return 0, err
 	}
 	status := newStatusLine(cmd.ErrOrStderr())
 	defer status.clear()
-	deleted := 0
 	var batch []string
 	flush := func() error {
 		if len(batch) == 0 {
 			return nil
 		}
-		err := o.remove(cmd.Context(), bucket, batch...)
+		if err := o.remove(cmd.Context(), bucket, batch...); err != nil {
+			return err
+		}
 		deleted, batch = deleted+len(batch), batch[:0]
 		status.show("deleting", fmt.Sprintf(" %d", deleted))
-		return err
+		return nil
 	}
 	for object, err := range o.list(cmd.Context(), bucket, prefix, false) {
 		if err != nil {
-			return err
+			return deleted, err
 		}
 		if batch = append(batch, object.Key); len(batch) == maxBatch {
 			if err := flush(); err != nil {
-				return err
+				return deleted, err
 			}
 		}
 	}
-	if err := flush(); err != nil {
-		return err
-	}
-	status.clear()
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "deleted %d objects below %s\n", deleted, location)
-	return err
+	return deleted, flush()
 }
 
 func makeBucketCommand() *cobra.Command {
@@ -271,21 +284,21 @@ func bucketCommand(verb, short, done string, do func(*cobra.Command, *objects, s
 		Short:   short,
 		Example: "  deferd s3 " + verb + " s3://work",
 		Args:    arguments(cobra.ExactArgs(1)),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			bucket, key, err := splitLocation(args[0])
-			if err != nil || key != "" {
-				return usagef("%q is no bucket such as s3://work", args[0])
-			}
-			s, err := openSite(cmd)
-			if err != nil {
-				return err
-			}
-			if err := do(cmd, s.objects(), bucket); err != nil {
-				return err
-			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s s3://%s\n", done, bucket)
+	}
+	format := addOutput(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		bucket, key, err := splitLocation(args[0])
+		if err != nil || key != "" {
+			return usagef("%q is no bucket such as s3://work", args[0])
+		}
+		s, err := openSite(cmd)
+		if err != nil {
 			return err
-		},
+		}
+		if err := do(cmd, s.objects(), bucket); err != nil {
+			return err
+		}
+		return printDone(cmd.OutOrStdout(), *format, done, "s3://"+bucket)
 	}
 	addSiteFlags(cmd)
 	return cmd

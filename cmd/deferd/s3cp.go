@@ -31,16 +31,21 @@ take the source's name. Whatever the size, it takes little memory.`,
   tar cz model | deferd s3 cp - s3://work/model.tar.gz
   deferd s3 cp s3://work/a s3://work/b`,
 		Args: arguments(cobra.ExactArgs(2)),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			s, err := openSite(cmd)
-			if err != nil {
-				return err
-			}
-			c.objects, c.stdin, c.stdout = s.objects(), cmd.InOrStdin(), cmd.OutOrStdout()
-			c.status = newStatusLine(cmd.ErrOrStderr())
-			defer c.status.clear()
-			return c.copy(cmd.Context(), args[0], args[1])
-		},
+	}
+	c.format = addOutput(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		s, err := openSite(cmd)
+		if err != nil {
+			return err
+		}
+		c.objects, c.stdin, c.stdout = s.objects(), cmd.InOrStdin(), cmd.OutOrStdout()
+		c.status = newStatusLine(cmd.ErrOrStderr())
+		err = c.copy(cmd.Context(), args[0], args[1])
+		c.status.clear()
+		if err != nil || args[1] == "-" {
+			return err
+		}
+		return c.print()
 	}
 	cmd.Flags().BoolVarP(&c.recursive, "recursive", "r", false, "everything in a directory or below a prefix")
 	cmd.Flags().StringVar(&c.contentType, "content-type", "", "type of what is written to S3 (by the file's name)")
@@ -57,6 +62,7 @@ type copier struct {
 	objects     *objects
 	recursive   bool
 	contentType string
+	format      *format
 	stdin       io.Reader
 	stdout      io.Writer
 
@@ -77,7 +83,9 @@ func (c *copier) copy(ctx context.Context, from, to string) error {
 		return c.fromPrefix(ctx, from, to)
 	case c.recursive:
 		return c.fromDirectory(ctx, from, to)
-	case isLocation(from):
+	}
+	c.files = 1
+	if isLocation(from) {
 		return c.fromObject(ctx, from, to)
 	}
 	return c.fromFile(ctx, from, to)
@@ -198,7 +206,7 @@ func (c *copier) fromDirectory(ctx context.Context, from, to string) error {
 		})
 		return nil
 	})
-	return c.told(errors.Join(g.Wait(), walked))
+	return errors.Join(g.Wait(), walked)
 }
 
 // fromPrefix copies everything below a prefix, to a directory or another prefix.
@@ -227,7 +235,7 @@ func (c *copier) fromPrefix(ctx context.Context, from, to string) error {
 			return c.one(ctx, bucket, o.Key, to, name)
 		})
 	}
-	return c.told(errors.Join(g.Wait(), listed))
+	return errors.Join(g.Wait(), listed)
 }
 
 // one copies an object of many. A key may not lead out of the directory.
@@ -253,12 +261,17 @@ func (c *copier) one(ctx context.Context, bucket, key, to, name string) error {
 	return c.objects.download(ctx, bucket, key, file, c.moved)
 }
 
-// told says how much was copied.
-func (c *copier) told(err error) error {
-	c.status.clear()
-	if err != nil {
-		return err
+// print says how much was copied, where that is not plain.
+func (c *copier) print() error {
+	var err error
+	switch {
+	case *c.format == jsonFormat:
+		err = printJSON(c.stdout, struct {
+			Files int   `json:"files"`
+			Bytes int64 `json:"bytes"`
+		}{c.files, c.bytes})
+	case c.recursive:
+		_, err = fmt.Fprintf(c.stdout, "copied %d files, %s\n", c.files, showSize(c.bytes))
 	}
-	_, err = fmt.Fprintf(c.stdout, "copied %d files, %s\n", c.files, showSize(c.bytes))
 	return err
 }
