@@ -121,7 +121,8 @@ type result struct {
 	ContentType string  `json:"contentType,omitempty"` // of the result
 	File        string  `json:"file,omitempty"`        // that has the result
 	Body        *string `json:"body,omitempty"`        // the result, where no file has it and it is text
-	Error       string  `json:"error,omitempty"`
+	Error       string  `json:"error,omitempty"`       // what the failure object says
+	Reason      string  `json:"reason,omitempty"`      // of a failure, where the server says it
 	Seconds     float64 `json:"seconds,omitempty"`
 
 	err   error // why it has not come to its end

@@ -177,6 +177,6 @@ func (i *invoker) keepFailure(e *ending, r *result) error {
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	r.State, r.Error = "Failed", text
+	r.State, r.Error, r.Reason = "Failed", text, e.reason
 	return nil
 }
