@@ -9,6 +9,7 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -39,9 +40,7 @@ func (s *site) call(ctx context.Context, operation string, in, out any) error {
 // query performs an operation of a service that speaks XML.
 func (s *site) query(ctx context.Context, of service, version, operation string, params url.Values, out any) error {
 	form := url.Values{"Action": {operation}, "Version": {version}}
-	for name, values := range params {
-		form[name] = values
-	}
+	maps.Copy(form, params)
 	answer, err := s.send(ctx, of, operation, form.Encode(), http.Header{
 		"Content-Type": {"application/x-www-form-urlencoded; charset=utf-8"},
 	})
@@ -57,13 +56,17 @@ const (
 )
 
 // send signs and sends a request, again where the service is busy, and returns
-// the answer. A refusal is an *apiError. What creates something is refused as
-// existing when it is repeated, so that a repeat does no harm.
+// the answer. A refusal is an *apiError.
 func (s *site) send(ctx context.Context, of service, operation, body string, header http.Header) ([]byte, error) {
 	pause := backoff{200 * time.Millisecond, 2 * time.Second}
+	again := false
 	for try := 1; ; try++ {
 		answer, err := s.sendOnce(ctx, of, operation, body, header)
 		e, refused := asAPIError(err)
+		if refused {
+			e.again = again
+			again = again || e.status >= http.StatusInternalServerError
+		}
 		if !refused || !e.passing() || try == tries {
 			return answer, err
 		}

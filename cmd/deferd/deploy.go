@@ -310,30 +310,53 @@ func (d *deployment) create(ctx context.Context) error {
 	}
 	config := object{"EndpointConfigName": d.part, "ProductionVariants": []object{variant}, "AsyncInferenceConfig": async}
 
-	if err := d.make(ctx, "model "+d.part, "CreateModel", model, "DeleteModel", object{"ModelName": d.part}); err != nil {
+	err := d.make(ctx, "model "+d.part, "CreateModel", model, d.deleting("DeleteModel", object{"ModelName": d.part}))
+	if err != nil {
 		return err
 	}
-	if err := d.make(ctx, "configuration "+d.part, "CreateEndpointConfig", config, "DeleteEndpointConfig", object{"EndpointConfigName": d.part}); err != nil {
+	err = d.make(ctx, "configuration "+d.part, "CreateEndpointConfig", config, d.deleting("DeleteEndpointConfig", object{"EndpointConfigName": d.part}))
+	if err != nil {
 		return err
 	}
 	endpoint := object{"EndpointName": d.name, "EndpointConfigName": d.part}
 	if d.update {
-		return d.site.call(ctx, "UpdateEndpoint", endpoint, nil)
-	}
-	if err := d.site.call(ctx, "CreateEndpoint", endpoint, nil); err != nil {
+		err = d.site.call(ctx, "UpdateEndpoint", endpoint, nil)
+		e, refused := asAPIError(err)
+		switch {
+		case refused && e.again && strings.Contains(e.msg, "in-progress"):
+			return nil // the try before began it
+		case uncertain(err):
+			return &leftAlone{exitCode(err), explain(err)}
+		}
 		return err
 	}
-	d.made = append(d.made, made{"endpoint " + d.name, func(ctx context.Context) error { return d.site.removeEndpoint(ctx, d.name, nil) }})
-	return nil
+	return d.make(ctx, "endpoint "+d.name, "CreateEndpoint", endpoint, func(ctx context.Context) error {
+		return d.site.removeEndpoint(ctx, d.name, nil)
+	})
 }
 
-// make creates a thing, and remembers how it is deleted.
-func (d *deployment) make(ctx context.Context, what, create string, in object, remove string, named object) error {
-	if err := d.site.call(ctx, create, in, nil); err != nil {
-		return err
+// uncertain reports whether an operation that failed may have been done all the
+// same: its first try was not refused.
+func uncertain(err error) bool {
+	e, refused := asAPIError(err)
+	return err != nil && (!refused || e.passing() || e.again)
+}
+
+// make creates a thing that was not there, and remembers how it is deleted.
+func (d *deployment) make(ctx context.Context, what, operation string, in object, undo func(context.Context) error) error {
+	err := d.site.call(ctx, operation, in, nil)
+	if e, refused := asAPIError(err); refused && e.again && strings.Contains(e.msg, "already existing") {
+		err = nil // the try before made it
 	}
-	d.made = append(d.made, made{what, func(ctx context.Context) error { return d.site.call(ctx, remove, named, nil) }})
-	return nil
+	if err == nil || uncertain(err) {
+		d.made = append(d.made, made{what, undo})
+	}
+	return err
+}
+
+// deleting is how a thing is undone in one call.
+func (d *deployment) deleting(operation string, in object) func(context.Context) error {
+	return func(ctx context.Context) error { return d.site.call(ctx, operation, in, nil) }
 }
 
 // leftAlone ends the waiting for an endpoint that goes on by itself.

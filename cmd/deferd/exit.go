@@ -55,6 +55,10 @@ type apiError struct {
 	code      string // such as ValidationException
 	msg       string
 	status    int // of HTTP
+
+	// again says that an earlier try failed on the server's side, and may have
+	// been carried out.
+	again bool
 }
 
 func (e *apiError) Error() string {

@@ -125,7 +125,6 @@ type result struct {
 	Reason      string  `json:"reason,omitempty"`      // of a failure, where the server says it
 	Seconds     float64 `json:"seconds,omitempty"`
 
-	err   error // why it has not come to its end
 	begun time.Time
 }
 

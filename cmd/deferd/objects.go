@@ -159,5 +159,5 @@ func located(doing, bucket, key string, err error) error {
 
 // copySource is how a copy names where it is from.
 func copySource(bucket, key string) string {
-	return bucket + "/" + strings.ReplaceAll(url.PathEscape(key), "%2F", "/")
+	return bucket + "/" + strings.NewReplacer("%2F", "/", "+", "%2B").Replace(url.PathEscape(key))
 }
