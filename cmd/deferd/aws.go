@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -112,11 +115,36 @@ func localSite(cmd *cobra.Command) (*site, error) {
 	for _, v := range vars {
 		env[v.name] = v.value
 	}
+	trusting, err := trustingClient(os.Getenv("AWS_CA_BUNDLE"))
+	if err != nil {
+		return nil, usagef("AWS_CA_BUNDLE: %v", err)
+	}
 	return &site{data: settings.Data, cfg: aws.Config{
 		BaseEndpoint: aws.String(env["AWS_ENDPOINT_URL"]),
 		Region:       env["AWS_REGION"],
 		Credentials:  credentials.NewStaticCredentialsProvider(env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"], ""),
+		HTTPClient:   trusting,
 	}}, nil
+}
+
+// trustingClient trusts the certificates in a file, and the system's own where
+// none is named.
+func trustingClient(file string) (aws.HTTPClient, error) {
+	c := awshttp.NewBuildableClient()
+	if file == "" {
+		return c, nil
+	}
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s holds no certificates", file)
+	}
+	return c.WithTransportOptions(func(t *http.Transport) {
+		t.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	}), nil
 }
 
 func anySet(variables []string) bool {
