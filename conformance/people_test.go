@@ -550,3 +550,25 @@ func TestInvokeOverRestart(t *testing.T) {
 		t.Fatal("the command did not end")
 	}
 }
+
+// TestPeopleOverTLS trusts a server's own certificate by AWS_CA_BUNDLE.
+func TestPeopleOverTLS(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	certFile, keyFile, _ := makeCertificate(t)
+	s.args = []string{"--tls-cert", certFile, "--tls-key", keyFile}
+	s.start()
+	p := s.person()
+	p.fails(exitUnavailable, "certificate", "endpoints")
+	data := strings.Repeat("over TLS ", 1<<20)
+	for _, args := range [][]string{
+		{"deploy", "echo", "--image", image}, {"invoke", "echo", "--body", "-", "--wait"}, {"invocations", "echo"}, {"s3", "cp", "-", base + "stream"},
+	} {
+		cmd := p.cmd(args...)
+		cmd.Env = append(cmd.Env, "AWS_CA_BUNDLE="+certFile)
+		cmd.Stdin = strings.NewReader(data)
+		if got := p.finish(cmd); got.code != 0 || args[0] == "invoke" && got.out != data {
+			t.Errorf("deferd %s: exit status %d, %d bytes, %s", strings.Join(args, " "), got.code, len(got.out), got.err)
+		}
+	}
+}
