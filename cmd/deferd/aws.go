@@ -72,9 +72,10 @@ func openSite(cmd *cobra.Command) (*site, error) {
 	local := given("data") != ""
 	if !local && given("endpoint-url") == "" && given("profile") == "" && !anySet(chosen) {
 		settings, err := readSettings(cmd)
-		if err == nil {
-			_, err = os.Stat(filepath.Join(settings.Data, credentialsFile))
+		if err != nil {
+			return nil, usagef("%v", err)
 		}
+		_, err = os.Stat(filepath.Join(settings.Data, credentialsFile))
 		local = err == nil
 	}
 	if local {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -106,6 +107,9 @@ func (o *invokeOptions) check() error {
 		return usagef("--upload %q is no location such as s3://bucket/prefix", o.upload)
 	case isLocation(o.out):
 		return usagef("--out is a file or a directory here; the endpoint's own results are in S3 anyway")
+	}
+	if o.out != "" && !isDirectory(filepath.Dir(filepath.Clean(o.out))) {
+		return usagef("--out: there is no directory %s", filepath.Dir(filepath.Clean(o.out)))
 	}
 	o.wait = o.wait || o.out != "" || o.limit > 0
 	return nil

@@ -64,20 +64,64 @@ func (o *objects) buckets(ctx context.Context) ([]types.Bucket, error) {
 	return out.Buckets, nil
 }
 
-// An openObject is an object that is being read.
+// An openObject is an object that is being read. Where the connection breaks it
+// reads on over another one, as long as the object is the same.
 type openObject struct {
-	io.ReadCloser
-	size        int64
 	contentType string
+
+	ctx         context.Context // of the reading
+	objects     *objects
+	bucket, key string
+	etag        *string
+	body        io.ReadCloser
+	at          int64
+	size        int64
+	breaks      int
 }
+
+// maxBreaks is how often a connection may break while an object is read.
+const maxBreaks = 5
 
 func (o *objects) open(ctx context.Context, bucket, key string) (*openObject, error) {
 	out, err := o.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &bucket, Key: &key})
 	if err != nil {
 		return nil, located("read", bucket, key, err)
 	}
-	return &openObject{out.Body, aws.ToInt64(out.ContentLength), aws.ToString(out.ContentType)}, nil
+	return &openObject{
+		contentType: aws.ToString(out.ContentType),
+		ctx:         ctx, objects: o, bucket: bucket, key: key,
+		etag: out.ETag, body: out.Body, size: aws.ToInt64(out.ContentLength),
+	}, nil
 }
+
+func (o *openObject) Read(b []byte) (int, error) {
+	n, err := o.body.Read(b)
+	o.at += int64(n)
+	whole := errors.Is(err, io.EOF) && o.at >= o.size
+	if err == nil || whole || o.ctx.Err() != nil || o.at >= o.size || o.etag == nil || o.breaks == maxBreaks {
+		return n, err
+	}
+	o.breaks++
+	return n, o.reopen()
+}
+
+// reopen goes on where the connection broke.
+func (o *openObject) reopen() error {
+	out, err := o.objects.client.GetObject(o.ctx, &s3.GetObjectInput{
+		Bucket: &o.bucket, Key: &o.key, IfMatch: o.etag, Range: aws.String(fmt.Sprintf("bytes=%d-", o.at)),
+	})
+	if err != nil {
+		return located("read on in", o.bucket, o.key, err)
+	}
+	err = o.body.Close()
+	o.body = out.Body
+	if err != nil && o.ctx.Err() != nil {
+		return err
+	}
+	return nil // a broken connection may well fail to close
+}
+
+func (o *openObject) Close() error { return o.body.Close() }
 
 // head returns an object's size and type.
 func (o *objects) head(ctx context.Context, bucket, key string) (size int64, contentType string, err error) {

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -129,5 +130,55 @@ func TestTypeOf(t *testing.T) {
 func TestCopySource(t *testing.T) {
 	if got, want := copySource("b", "a b/c+d%/ü"), "b/a%20b/c%2Bd%25/%C3%BC"; got != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// A connection that breaks is made again, for the rest of the same object.
+func TestReadingOn(t *testing.T) {
+	const text = "one two three"
+	for _, test := range []struct {
+		name     string
+		replaced bool // meanwhile
+		want     string
+		fails    string
+	}{
+		{"same object", false, text, ""},
+		{"another object", true, "one t", "At least one of the pre-conditions"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var ranges []string
+			o := objectsOf(t, func(w http.ResponseWriter, r *http.Request) {
+				ranges = append(ranges, r.Header.Get("Range")+" "+r.Header.Get("If-Match"))
+				w.Header().Set("ETag", `"e1"`)
+				from := 0
+				if len(ranges) > 1 {
+					from = []int{5, 8}[len(ranges)-2]
+					if test.replaced {
+						w.WriteHeader(http.StatusPreconditionFailed)
+						io.WriteString(w, `<Error><Code>PreconditionFailed</Code><Message>At least one of the pre-conditions you specified did not hold</Message></Error>`)
+						return
+					}
+				}
+				w.Header().Set("Content-Length", strconv.Itoa(len(text)-from))
+				end := min(len(text), []int{5, 8, len(text)}[len(ranges)-1])
+				io.WriteString(w, text[from:end])
+				if end < len(text) {
+					http.NewResponseController(w).Flush()
+					panic(http.ErrAbortHandler)
+				}
+			})
+			in, err := o.open(t.Context(), "b", "k")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer in.Close()
+			got, err := io.ReadAll(in)
+			if string(got) != test.want || (err == nil) != (test.fails == "") || err != nil && !strings.Contains(err.Error(), test.fails) {
+				t.Errorf("read %q, %v; want %q, %q (%q)", got, err, test.want, test.fails, ranges)
+			}
+			if !test.replaced && strings.Join(ranges, ", ") != ` , bytes=5- "e1", bytes=8- "e1"` {
+				t.Errorf("asked for %q", ranges)
+			}
+		})
 	}
 }
