@@ -30,7 +30,8 @@ func invokeCommand() *cobra.Command {
 		Short: "Send inputs to an endpoint, and wait for what comes of them",
 		Long: `Send inputs to an endpoint, and with --wait wait for what comes of them.
 
-An INPUT is a file, a pattern such as 'in/*.png', or an object (s3://bucket/key).
+An INPUT is a file, a pattern such as 'in/*.png', an object (s3://bucket/key), or
+- for standard input.
 Files of up to 128,000 bytes go with the request; larger ones are uploaded first.
 
 The result of a single input is printed; those of several are written beside the

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -31,7 +32,11 @@ func (o *invokeOptions) gather(stdin io.Reader) ([]input, error) {
 		return o.readList(stdin)
 	}
 	var all []input
-	for _, name := range o.inputs {
+	for n, name := range o.inputs {
+		if name == "-" && !slices.Contains(o.inputs[:n], "-") {
+			all = append(all, input{name: "-", stream: stdin})
+			continue
+		}
 		some, err := inputsOf(name)
 		if err != nil {
 			return nil, err

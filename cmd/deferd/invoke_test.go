@@ -182,6 +182,7 @@ func TestInputs(t *testing.T) {
 			[]string{"a.csv res/a.csv.out", "sub/a.csv res/a.csv-2.out", "s3://b/k/a.csv res/a.csv-3.out"}},
 		{"objects", invokeOptions{inputs: []string{"s3://b/k", "https://s3.example.org/b/k"}}, "", []string{"s3://b/k ", "https://s3.example.org/b/k "}},
 		{"single", invokeOptions{inputs: []string{"a.csv"}}, "", []string{"a.csv "}},
+		{"standard input", invokeOptions{inputs: []string{"a.csv", "-"}, out: "res"}, "x", []string{"a.csv res/a.csv.out", "- res/stdin.out"}},
 		{"single into a file", invokeOptions{inputs: []string{"a.csv"}, out: "x"}, "", []string{"a.csv x"}},
 		{"single into a directory", invokeOptions{inputs: []string{"a.csv"}, out: "sub"}, "", []string{"a.csv sub/a.csv.out"}},
 		{"list", invokeOptions{inputsFrom: "-"}, "a.csv\n\n s3://b/x \n", []string{"a.csv a.csv.out", "s3://b/x "}},
