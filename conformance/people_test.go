@@ -514,6 +514,7 @@ func TestCommandLines(t *testing.T) {
 	p.fails(exitUsage, "--image", "deploy", "x")
 	p.fails(exitUsage, "NAME=VALUE", "deploy", "x", "--image", image, "--env", "nothing")
 	p.fails(exitUsage, "no input", "invoke", "echo")
+	p.fails(exitUsage, "replace the one before", "invoke", "echo", "images.yaml", "images.yaml", "--filename", "same")
 	p.fails(exitNotFound, "no such file", "invoke", "echo", "nothing.txt")
 	p.fails(exitNotFound, "not found", "invoke", "nothing", "images.yaml")
 	p.fails(exitUsage, "neither text nor json", "endpoints", "--output", "xml")

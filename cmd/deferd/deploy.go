@@ -45,7 +45,7 @@ func (o *deployOutput) Set(value string) error {
 	return nil
 }
 
-func (o *deployOutput) Type() string { return "s3://…|text|json" }
+func (o *deployOutput) Type() string { return "s3://...|text|json" }
 
 func deployCommand() *cobra.Command {
 	o := deployOptions{output: deployOutput{format: textFormat}}
@@ -82,12 +82,12 @@ this command prints; it may be given for both.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.image, "image", "", "image that the model runs, as images.yaml lists it")
-	f.StringVar(&o.modelData, "model-data", "", "s3://… , or a file or directory that is uploaded first")
+	f.StringVar(&o.modelData, "model-data", "", "s3://..., or a file or directory that is uploaded first")
 	f.StringArrayVar(&o.env, "env", nil, "variable for the model, as NAME=VALUE; repeatable")
 	f.IntVar(&o.concurrency, "concurrency", 0, "requests that an instance gets at a time (4)")
 	f.IntVar(&o.instances, "instances", 1, "how many instances")
 	f.VarP(&o.output, "output", "o", "where results go (s3://sagemaker-REGION-ACCOUNT/NAME/output), or text or json")
-	f.StringVar(&o.failure, "failure", "", "where failures go (…/NAME/failure)")
+	f.StringVar(&o.failure, "failure", "", "where failures go (beside the results)")
 	f.StringVar(&o.role, "role", "", "ARN of the execution role; needed on AWS")
 	f.StringVar(&o.instanceType, "instance-type", "ml.m5.large", "kind of instance, for AWS")
 	f.DurationVar(&o.startup, "startup-timeout", 0, "how long an instance may take until it answers /ping (8m)")

@@ -54,6 +54,9 @@ with the text of its failure object, and makes the exit status 1.`,
 		if err != nil {
 			return err
 		}
+		if o.filename != "" && len(inputs) > 1 {
+			return usagef("--filename names one result: with several inputs each would replace the one before")
+		}
 		s, err := openSite(cmd)
 		if err != nil {
 			return err
@@ -67,7 +70,7 @@ with the text of its failure object, and makes the exit status 1.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.body, "body", "", "file that is the only input; - for standard input")
-	f.StringArrayVar(&o.inputs, "input", nil, "s3://… or file; repeatable, as INPUT")
+	f.StringArrayVar(&o.inputs, "input", nil, "file or s3://...; repeatable, as INPUT")
 	f.StringVar(&o.inputsFrom, "inputs-from", "", "file with an input a line; - for standard input")
 	f.StringVar(&o.contentType, "content-type", "", "type of the inputs (by the file's name)")
 	f.StringVar(&o.accept, "accept", "", "type that the result should have")
