@@ -16,14 +16,22 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// hosts are the names that the server goes by; below them buckets may stand.
-func (srv *server) hosts() []string { return append([]string{"localhost"}, srv.settings.PublicHost...) }
+// hosts are the names that the server goes by, without ports; below them
+// buckets may stand.
+func (srv *server) hosts() []string {
+	names := []string{"localhost"}
+	for _, h := range srv.settings.PublicHost {
+		name, _, _ := strings.Cut(h, ":")
+		names = append(names, name)
+	}
+	return names
+}
 
 // api is the listener for all AWS services.
 func (srv *server) api() http.Handler {
 	s := srv.settings
 	bucketOf := func(host string) string { return objectserver.HostBucket(host, srv.hosts()) }
-	verifier := sigv4.New(srv.key, sigv4.Options{Region: s.Region, Skew: s.ClockSkew, Bucket: bucketOf})
+	verifier := sigv4.New(srv.key, sigv4.Options{Region: s.Region, Skew: s.ClockSkew, Bucket: bucketOf, Hosts: s.PublicHost})
 	objects := awsapi.S3{AWS: srv.embedded == nil && isAWS(s.S3)}
 	if srv.embedded != nil {
 		objects.Handler = objectHandler{srv.starting, objectserver.NewHandler(srv.embedded, objectserver.HandlerOptions{

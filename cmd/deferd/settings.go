@@ -39,9 +39,11 @@ type Settings struct {
 	// Region, once given, is the only one whose signatures are taken.
 	Region  string `yaml:"region" usage:"region in ARNs; signatures of any region are taken unless given (us-east-1)"`
 	Account string `yaml:"account" usage:"account in ARNs, 12 digits (000000000000)"`
-	// PublicHost is what clients call the server, where a proxy stands in
-	// front; <bucket>.NAME is then a bucket.
-	PublicHost []string `yaml:"public-host" usage:"name that clients call the server by; repeatable (localhost always)"`
+	// PublicHost is what clients call the server; <bucket>.NAME is then a
+	// bucket. Where a proxy in front replaces the Host header, signatures for
+	// these names are taken, so the port belongs to it unless it is the
+	// scheme's own.
+	PublicHost []string `yaml:"public-host" usage:"NAME or NAME:PORT that clients call the server by; repeatable (localhost always)"`
 	TLSCert    string   `yaml:"tls-cert" usage:"certificate file; turns TLS on"`
 	TLSKey     string   `yaml:"tls-key" usage:"key file of the certificate"`
 	// StopLimit: too short, and work is run again after a restart that would
@@ -179,7 +181,7 @@ func (s *Settings) readFile(path string) error {
 
 var (
 	accountPattern = regexp.MustCompile(`^[0-9]{12}$`)
-	hostPattern    = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$`)
+	hostPattern    = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?$`)
 	regionPattern  = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 )
 
@@ -202,7 +204,7 @@ func (s *Settings) validate() error {
 	}
 	for _, h := range s.PublicHost {
 		if !hostPattern.MatchString(h) {
-			refuse("public-host %q is not a host name without port", h)
+			refuse("public-host %q is not a host name, or one with its port", h)
 		}
 	}
 	if strings.HasPrefix(s.Store, "postgres:") || strings.HasPrefix(s.Store, "postgresql:") {

@@ -65,7 +65,7 @@ func TestSettingsRefused(t *testing.T) {
 		{"unknown flag", "", nil, []string{"--listn", "x"}, "listn"},
 		{"account", "account: \"12\"\n", nil, nil, "12 digits"},
 		{"region", "region: a b/c\n", nil, nil, "such as us-east-1"},
-		{"public host", "", nil, []string{"--public-host", "a.example:80"}, "public-host"},
+		{"public host", "", nil, []string{"--public-host", "https://a.example"}, "public-host"},
 		{"PostgreSQL is not there yet", "", nil, []string{"--store", "postgres://x"}, "SQLite"},
 		{"runtime", "", map[string]string{"DEFERD_RUNTIME": "docker"}, nil, "docker"},
 		{"certificate without key", "", nil, []string{"--tls-cert", "c"}, "tls-key"},

@@ -32,8 +32,8 @@ type scratch struct {
 type param struct{ name, value, end int }
 
 // build makes the canonical request and the string to sign of a request with
-// claim c, in which payload stands for the body.
-func (b *scratch) build(r *http.Request, c *claim, payload string, s3 bool) error {
+// claim c, sent to host, in which payload stands for the body.
+func (b *scratch) build(r *http.Request, host string, c *claim, payload string, s3 bool) error {
 	b.request = append(append(b.request[:0], r.Method...), '\n')
 	if err := b.appendPath(r, s3); err != nil {
 		return err
@@ -43,7 +43,7 @@ func (b *scratch) build(r *http.Request, c *claim, payload string, s3 bool) erro
 		return err
 	}
 	b.request = append(b.request, '\n')
-	if err := b.appendHeaders(r, c); err != nil {
+	if err := b.appendHeaders(r, host, c); err != nil {
 		return err
 	}
 	b.request = append(b.request, '\n')
@@ -156,9 +156,9 @@ func (b *scratch) appendQuery(raw string) error {
 
 // appendHeaders appends the signed headers, and refuses a request that leaves
 // one unsigned that must be.
-func (b *scratch) appendHeaders(r *http.Request, c *claim) error {
+func (b *scratch) appendHeaders(r *http.Request, host string, c *claim) error {
 	var last string
-	var host, date bool
+	var hosted, dated bool
 	mandatory := 0 // how many headers that must be signed are
 	for rest, more := c.signedHeaders, true; more; {
 		var name string
@@ -167,8 +167,8 @@ func (b *scratch) appendHeaders(r *http.Request, c *claim) error {
 			return errAmbiguous
 		}
 		last = name
-		host = host || name == "host"
-		date = date || name == c.dateIn
+		hosted = hosted || name == "host"
+		dated = dated || name == c.dateIn
 		if !b.setName(name) {
 			return errAmbiguous
 		}
@@ -177,10 +177,10 @@ func (b *scratch) appendHeaders(r *http.Request, c *claim) error {
 			mandatory++
 		}
 		b.request = append(append(b.request, name...), ':')
-		b.request = appendValues(b.request, r, name, values)
+		b.request = appendValues(b.request, r, host, name, values)
 		b.request = append(b.request, '\n')
 	}
-	if !host || !date && !c.Presigned {
+	if !hosted || !dated && !c.Presigned {
 		return errAmbiguous
 	}
 	for name, values := range r.Header {
@@ -226,11 +226,11 @@ func (b *scratch) setName(lower string) bool {
 
 // appendValues appends the values of a signed header. Some headers are not
 // where the others are, since net/http has taken them out.
-func appendValues(dst []byte, r *http.Request, name string, values []string) []byte {
+func appendValues(dst []byte, r *http.Request, host, name string, values []string) []byte {
 	if len(values) == 0 {
 		switch name {
 		case "host":
-			return appendValue(dst, r.Host)
+			return appendValue(dst, host)
 		case "content-length":
 			if r.ContentLength >= 0 {
 				return strconv.AppendInt(dst, r.ContentLength, 10)

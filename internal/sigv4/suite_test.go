@@ -48,7 +48,7 @@ func TestSuite(t *testing.T) {
 				t.Fatal(refusal)
 			}
 			var b scratch
-			if err := b.build(r, &claim, hexHash([]byte(c.body)), false); err != nil {
+			if err := b.build(r, r.Host, &claim, hexHash([]byte(c.body)), false); err != nil {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(c.canonical(claim.signedHeaders), string(b.request)); diff != "" {

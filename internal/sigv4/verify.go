@@ -18,6 +18,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -54,6 +55,12 @@ type Options struct {
 	// the bucket is in the path. It must be what S3 itself goes by: Signature
 	// Version 2 signs the bucket and not the host. Nil: it is always in the path.
 	Bucket func(host string) string
+
+	// Hosts are what clients call the server, each with its port where it is
+	// not the scheme's own. A signature is taken that is right for one of them
+	// instead of for the Host header that arrived: a proxy in front may have
+	// replaced it. A Host that stands for a bucket is never replaced.
+	Hosts []string
 
 	// Now is the clock. Nil: time.Now.
 	Now func() time.Time
@@ -156,7 +163,20 @@ func (v *Verifier) lookUp(ctx context.Context, id string) (key Key, known bool, 
 func (v *Verifier) matches(r *http.Request, c *claim, signing *signingKey, payload string, s3 bool) bool {
 	b := v.buffers.Get().(*scratch)
 	defer v.buffers.Put(b)
-	if err := b.build(r, c, payload, s3); err != nil {
+	if b.matches(r, r.Host, c, signing, payload, s3) {
+		return true
+	}
+	if v.options.Bucket(r.Host) != "" {
+		return false // with another host the request would be about something else
+	}
+	return slices.ContainsFunc(v.options.Hosts, func(host string) bool {
+		return host != r.Host && b.matches(r, host, c, signing, payload, s3)
+	})
+}
+
+// matches reports whether the signature is right for a request to host.
+func (b *scratch) matches(r *http.Request, host string, c *claim, signing *signingKey, payload string, s3 bool) bool {
+	if err := b.build(r, host, c, payload, s3); err != nil {
 		return false
 	}
 	b.sum = signing.sign(b.sum[:0], b.toSign)

@@ -52,7 +52,7 @@ func TestVectors(t *testing.T) {
 				t.Fatal(refusal)
 			}
 			var b scratch
-			if err := b.build(r, &claim, hexHash([]byte(tt.body)), false); err != nil {
+			if err := b.build(r, r.Host, &claim, hexHash([]byte(tt.body)), false); err != nil {
 				t.Fatal(err)
 			}
 			if got := hexHash(b.request); got != tt.hash {
@@ -310,7 +310,7 @@ func signByHand(t testing.TB, r *http.Request, headers, payload, service string)
 	}
 	c.dateIn = "host" // so that build does not mind
 	var b scratch
-	if err := b.build(r, &c, payload, service == "s3"); err != nil {
+	if err := b.build(r, r.Host, &c, payload, service == "s3"); err != nil {
 		t.Fatal(err)
 	}
 	signature := derive(exampleSecret, c.Day, c.Region, service).sign(nil, b.toSign)
