@@ -165,6 +165,7 @@ func TestRaw(t *testing.T) {
 		{name: "if match, half quoted", method: "GET", path: "/bucket/md5", header: h("If-Match", `9dd4e461268c8034f5c8564e155c67a6"`), status: 200, want: "x"},
 		{name: "overridden header", method: "GET", path: "/bucket/md5?response-content-type=a/b", status: 200},
 
+		{name: "bucket namespace", method: "PUT", path: "/other", header: h("x-amz-bucket-namespace", "account-regional"), status: 501, code: "NotImplemented"},
 		{name: "no XML", method: "POST", path: "/bucket?delete", body: "<Delete", header: h("Content-MD5", "lc+uAhGmLd2IM2WcV6i/kA=="), status: 400, code: "MalformedXML"},
 		{name: "unprotected delete", method: "POST", path: "/bucket?delete", body: "<Delete/>", status: 400, code: "InvalidRequest"},
 		{name: "complete without parts", method: "POST", path: "/bucket/k?uploadId=1", body: "<CompleteMultipartUpload/>", status: 400, code: "MalformedXML"},
