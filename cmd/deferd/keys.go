@@ -3,15 +3,16 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 
 	"github.com/deferd/deferd"
 	"github.com/deferd/deferd/internal/sigv4"
 )
 
-// prepareKeys makes the account's first access key, and another where the one
-// in the data directory is not valid any more. It ends the keys of instances
-// that did not survive the server.
+// prepareKeys makes the account's first access key, or checks that it is the
+// one in the credentials file, and ends the keys of instances that did not
+// survive the server.
 func (srv *server) prepareKeys(ctx context.Context) error {
 	account := deferd.AccountID(srv.settings.Account)
 	keys, err := srv.store.AccessKeys(ctx, account)
@@ -19,23 +20,23 @@ func (srv *server) prepareKeys(ctx context.Context) error {
 		return err
 	}
 	path := filepath.Join(srv.settings.Data, credentialsFile)
-	kept, _, unreadable := readCredentials(path)
-	lasting, valid := 0, false
+	_, err = os.Stat(path)
+	made := err == nil
+	if made {
+		if err := srv.checkCredentials(ctx, keys); err != nil {
+			return err
+		}
+	}
 	for _, k := range keys {
 		if k.Token == "" {
-			lasting++
-			valid = valid || k.ID == kept
 			continue
 		}
 		if err := srv.store.DeleteKey(ctx, k.ID); err != nil {
 			return err
 		}
 	}
-	switch {
-	case valid:
+	if made {
 		return nil
-	case lasting == 0 && unreadable == nil:
-		srv.log.WarnContext(ctx, "the store is new although the data directory was in use: queue, endpoints and keys begin anew", "store", srv.settings.Store)
 	}
 	k, secret := srv.keys.NewKey(account, "arn:aws:iam::"+srv.settings.Account+":root")
 	if err := srv.store.PutKey(ctx, k); err != nil {
@@ -46,6 +47,20 @@ func (srv *server) prepareKeys(ctx context.Context) error {
 	}
 	srv.log.InfoContext(ctx, "made an access key", "file", path)
 	return nil
+}
+
+// forgetKey is told of an access key that was deleted. Where it is the one in
+// the credentials file, that goes with it, and the next start makes another.
+func (srv *server) forgetKey(id string) {
+	srv.keys.Forget(id)
+	path := filepath.Join(srv.settings.Data, credentialsFile)
+	kept, _, err := readCredentials(path)
+	if err != nil || kept != id {
+		return
+	}
+	if err := os.Remove(path); err != nil {
+		srv.log.Error("the credentials file of a deleted access key could not be removed", "file", path, "err", err)
+	}
 }
 
 // instanceEnv gives each instance keys for S3 that end with it, as on SageMaker

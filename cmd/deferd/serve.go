@@ -185,7 +185,7 @@ func lockData(dir string) (*os.File, error) {
 	}
 	if err := lockFile(f); err != nil {
 		f.Close()
-		return nil, fmt.Errorf("the data directory %s is in use by another server: %w", dir, err)
+		return nil, fmt.Errorf("the data directory %s is in use by another server: stop that one, or name another directory with --data (%w)", dir, err)
 	}
 	return f, nil
 }

@@ -58,7 +58,7 @@ func build(ctx context.Context, s Settings, url string, log *slog.Logger) (srv *
 			err = errors.Join(err, srv.close())
 		}
 	}()
-	if err := os.MkdirAll(s.Data, 0o700); err != nil {
+	if err := makeDataDir(s.Data); err != nil {
 		return srv, err
 	}
 	lock, err := lockData(s.Data)
@@ -66,15 +66,18 @@ func build(ctx context.Context, s Settings, url string, log *slog.Logger) (srv *
 		return srv, err
 	}
 	srv.closers = append(srv.closers, lock.Close)
-	srv.keys, err = keyring.Open(filepath.Join(s.Data, "secret.key"), os.Getenv("DEFERD_SECRET_KEY"))
-	if err != nil {
+	if err := checkDataDir(s); err != nil {
 		return srv, err
 	}
-	srv.store, err = sqlite.Open(strings.TrimPrefix(s.Store, "sqlite:"), sqlite.Options{Logger: log})
+	srv.store, err = sqlite.Open(s.storeFile(), sqlite.Options{Logger: log})
 	if err != nil {
 		return srv, err
 	}
 	srv.closers = append(srv.closers, srv.store.Close)
+	srv.keys, err = keyring.Open(filepath.Join(s.Data, secretKeyFile), os.Getenv("DEFERD_SECRET_KEY"))
+	if err != nil {
+		return srv, err
+	}
 	if err := srv.openObjects(ctx); err != nil {
 		return srv, err
 	}

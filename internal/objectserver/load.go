@@ -54,10 +54,10 @@ func (s *Store) openDir() error {
 func checkFormat(path, text string) error {
 	rest, ok := strings.CutPrefix(text, formatMagic)
 	if !ok {
-		return fmt.Errorf("%s does not describe an object store", path)
+		return fmt.Errorf("%s does not describe an object store: move %s away", path, filepath.Dir(path))
 	}
 	if rest != formatVersion {
-		return fmt.Errorf("%s says %q; this program reads %q", path, strings.TrimSpace(rest), strings.TrimSpace(formatVersion))
+		return fmt.Errorf("%s says %q; this program reads %q, and the one that wrote it is needed", path, strings.TrimSpace(rest), strings.TrimSpace(formatVersion))
 	}
 	return nil
 }
@@ -73,7 +73,7 @@ func (s *Store) createDir(format string) error {
 		switch n.Name() {
 		case segmentsDir, filesDir, formatFile + tempSuffix, "lost+found":
 		default:
-			return fmt.Errorf("%s holds %q and no %s: it is not an object store, and not empty", s.dir, n.Name(), formatFile)
+			return fmt.Errorf("%s holds %q and no %s: it is not an object store, and not empty; move it away", s.dir, n.Name(), formatFile)
 		}
 	}
 	for _, d := range []string{segmentsDir, filesDir} {
@@ -156,7 +156,7 @@ func (s *Store) segmentNumbers() ([]int64, error) {
 		}
 		n, ok := parseSegmentName(e.Name())
 		if !ok {
-			return nil, fmt.Errorf("%s is not a segment of the store's log", filepath.Join(dir, e.Name()))
+			return nil, fmt.Errorf("%s is not a segment of the store's log; move it away", filepath.Join(dir, e.Name()))
 		}
 		numbers = append(numbers, n)
 	}
@@ -270,7 +270,7 @@ func (s *Store) removeOrphans() error {
 	for _, e := range entries {
 		id, ok := strings.CutSuffix(e.Name(), dataSuffix)
 		if !ok || !validFileID(id) {
-			return fmt.Errorf("%s is not a file of the store", filepath.Join(dir, e.Name()))
+			return fmt.Errorf("%s is not a file of the store; move it away", filepath.Join(dir, e.Name()))
 		}
 		if _, ok := wanted[id]; ok {
 			delete(wanted, id)

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"errors"
 	"fmt"
 
 	"zombiezen.com/go/sqlite"
@@ -204,7 +205,11 @@ UPDATE endpoint SET doc = json_set(doc, '$.DeploymentConfig', json_extract(doc, 
 
 // check refuses a file that is not ours, or that a newer deferd wrote.
 func check(conn *sqlite.Conn) error {
+	const elsewhere = "; move it away, or name another file with --store"
 	id, err := pragmaInt(conn, "application_id")
+	if sqlite.ErrCode(err) == sqlite.ResultNotADB {
+		return errors.New("the file is not a database" + elsewhere)
+	}
 	if err != nil {
 		return err
 	}
@@ -217,9 +222,9 @@ func check(conn *sqlite.Conn) error {
 	case err != nil:
 		return err
 	case id != applicationID && tables > 0:
-		return fmt.Errorf("the file is a database, but not one of deferd's")
+		return errors.New("the file is a database, but not one of deferd's" + elsewhere)
 	case version > int64(len(migrations)):
-		return fmt.Errorf("the file has schema version %d; this deferd knows versions up to %d: it was written by a newer one", version, len(migrations))
+		return fmt.Errorf("the file has schema version %d; this deferd knows versions up to %d: it was written by a newer one, which is needed to read it", version, len(migrations))
 	}
 	return nil
 }
