@@ -42,10 +42,9 @@ func newLogger(w io.Writer, format string) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, nil))
 }
 
-// Time-outs of the listeners. Bodies have none as a whole: a gigabyte over a
-// slow line is welcome, as long as headers come and connections do not idle.
+// Limits of the listeners. Bodies have none as a whole: see pace.
 const (
-	headerTimeout = 20 * time.Second
+	headerTimeout = 10 * time.Second
 	idleTimeout   = 2 * time.Minute
 	maxHeaders    = 64 << 10
 	// lastAnswers is how long requests that are being answered may take after
@@ -140,7 +139,8 @@ func serve(ctx context.Context, s Settings, log *slog.Logger, out io.Writer) (er
 
 func newHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
-		Handler:           h,
+		Handler:           slowest.keep(h),
+		ConnState:         newConnections(maxConnections(), log).changed,
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaders,
