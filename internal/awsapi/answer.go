@@ -58,6 +58,7 @@ func (f *failure) Error() string { return f.msg }
 var (
 	internalFailure = &failure{status: http.StatusInternalServerError, code: "InternalFailure", msg: "The request failed because of an internal error."}
 	tooLarge        = &failure{status: http.StatusRequestEntityTooLarge, code: "RequestEntityTooLargeException", msg: "The body of the request is too large.", common: true}
+	tooSlow         = &failure{status: http.StatusRequestTimeout, code: "RequestTimeoutException", msg: "The body of the request came too slowly.", common: true}
 	requestAborted  = &failure{status: http.StatusBadRequest, code: "RequestAbortedException", msg: "The body of the request did not arrive whole.", common: true}
 )
 

@@ -8,8 +8,10 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/deferd/deferd"
 )
@@ -23,6 +25,8 @@ type call struct {
 	protocol  protocol
 	principal deferd.Principal // once the signature is verified
 	body      []byte           // of everything but S3
+	room      int64            // what the body has of the server's room; 0 for a small one
+	wide      int64            // and of the room for wide ones
 }
 
 // A response remembers whether anything of it has been sent.
@@ -53,21 +57,77 @@ func (w *response) ReadFrom(r io.Reader) (int64, error) {
 func (c *call) ctx() context.Context { return c.r.Context() }
 
 // readBody reads the whole body, of at most limit bytes. Nothing of the request
-// is verified yet, so that memory is taken as bytes arrive, not as announced.
-func (c *call) readBody(limit int64) error {
-	if c.r.ContentLength > limit {
+// is verified yet, so that large bodies are read only for a signature to the
+// service that may turn out to be right, and within the memory that all of them
+// may have together.
+func (c *call) readBody(service string, limit int64) error {
+	size := c.r.ContentLength
+	if size > limit {
 		return tooLarge
 	}
+	if size < 0 {
+		size = limit
+	}
+	if size > smallBody {
+		if err := c.server.Verifier.Plausible(c.r, service); err != nil {
+			return err
+		}
+		if err := c.takeRoom(size); err != nil {
+			return err
+		}
+	}
 	var b bytes.Buffer
-	b.Grow(int(min(max(c.r.ContentLength, 0), maxAnnounced)) + bytes.MinRead)
+	b.Grow(int(size) + bytes.MinRead)
 	_, err := b.ReadFrom(http.MaxBytesReader(c.w, c.r.Body, limit))
 	c.body = b.Bytes()
 	return bodyError(err)
 }
 
-// maxAnnounced is how much memory is taken for a body because its length says
-// so: what ordinary invocations have.
-const maxAnnounced = 128 << 10
+const (
+	// smallBody is the largest body that is read without a question.
+	smallBody = 16 << 10
+
+	// bodyRoom is the memory that all other bodies may have at a time: a
+	// thousand of the largest that an invocation may carry.
+	bodyRoom = 128 << 20
+
+	// wideRoom is what of it those may have that no invocation may carry. They
+	// are hardly ever meant, and must not keep invocations waiting.
+	wideRoom = 32 << 20
+
+	// roomPatience is how long a request waits for room. It is shorter than
+	// clients wait for an answer.
+	roomPatience = 10 * time.Second
+)
+
+// takeRoom waits until there is room for a body, which the call has until it
+// ends.
+func (c *call) takeRoom(size int64) error {
+	ctx, cancel := context.WithTimeout(c.ctx(), roomPatience)
+	defer cancel()
+	s := c.server
+	if size > s.maxInline()+1 {
+		if err := s.wide.Acquire(ctx, size); err != nil {
+			return noRoom(err)
+		}
+		c.wide = size
+	}
+	if err := s.room.Acquire(ctx, size); err != nil {
+		return noRoom(err)
+	}
+	c.room = size
+	return nil
+}
+
+func noRoom(err error) error {
+	return &deferd.Error{Code: deferd.Unavailable, Msg: "too many large requests at a time", Err: err}
+}
+
+// giveRoom gives back what takeRoom took.
+func (c *call) giveRoom() {
+	c.server.room.Release(c.room)
+	c.server.wide.Release(c.wide)
+}
 
 // bodyError says what it means that a body could not be read.
 func bodyError(err error) error {
@@ -76,6 +136,8 @@ func bodyError(err error) error {
 		return nil
 	case long:
 		return tooLarge
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return tooSlow
 	}
 	return requestAborted
 }

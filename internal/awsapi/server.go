@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/deferd/deferd"
 	"github.com/deferd/deferd/internal/awsmodel"
@@ -62,6 +63,8 @@ type Server struct {
 	Config
 	configs configCache
 	control map[string]operation // of the control plane, by name
+	room    *semaphore.Weighted  // for bodies that are in memory, in bytes
+	wide    *semaphore.Weighted  // of that for those that are larger than any invocation's
 
 	deletingKey sync.Mutex // held while an access key is deleted
 }
@@ -78,6 +81,8 @@ func New(c Config) *Server {
 		c.Ready = func() error { return nil }
 	}
 	s := &Server{Config: c}
+	s.room = semaphore.NewWeighted(max(bodyRoom, 4*s.maxInline()))
+	s.wide = semaphore.NewWeighted(wideRoom)
 	s.configs.load = c.Store.ConfigByID
 	s.control = s.controlPlane()
 	return s
@@ -90,6 +95,7 @@ func (s *Server) Handler() http.Handler { return http.HandlerFunc(s.serve) }
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	c := &call{server: s, w: &response{ResponseWriter: w}, r: r, id: uuid.NewString()}
 	defer s.recoverPanic(c)
+	defer c.giveRoom()
 	scope, signed := sigv4.ScopeOf(r)
 	if !signed && s.health(w, r) {
 		return
@@ -142,8 +148,8 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request) bool {
 
 // signed reads and verifies a request before handle sees it.
 func (s *Server) signed(c *call, service string, handle func(*call) error) error {
-	if err := c.readBody(s.maxBody()); err != nil {
-		if errors.Is(err, tooLarge) && c.protocol == restJSON && strings.HasSuffix(c.r.URL.Path, "/async-invocations") {
+	if err := c.readBody(service, s.maxBody(c)); err != nil {
+		if errors.Is(err, tooLarge) && isInvokeAsync(c) {
 			return s.inlineTooLong()
 		}
 		return err
@@ -159,14 +165,14 @@ func (s *Server) signed(c *call, service string, handle func(*call) error) error
 // inlineTooLong is the answer to an inline body that is longer than is ever
 // read: the one that a body of a byte too many gets.
 func (s *Server) inlineTooLong() error {
-	in := awsmodel.InvokeEndpointAsyncInput{EndpointName: new("x"), Body: make([]byte, cmp.Or(s.Limits.MaxInline, deferd.MaxInline)+1)}
+	in := awsmodel.InvokeEndpointAsyncInput{EndpointName: new("x"), Body: make([]byte, s.maxInline()+1)}
 	return in.Validate(s.Limits)
 }
 
 // unknownService refuses a request for a service that is not here, in the
 // protocol that it seems to speak.
 func (s *Server) unknownService(c *call, service string) error {
-	if err := c.readBody(s.maxBody()); err != nil {
+	if err := c.readBody(service, s.maxBody(c)); err != nil {
 		return err
 	}
 	if c.protocol = guessProtocol(c.r, c.body); c.protocol == s3XML {
@@ -183,7 +189,8 @@ func (s *Server) unknownService(c *call, service string) error {
 func (s *Server) unsigned(c *call) error {
 	c.protocol = s3XML
 	if isForm(c.r) {
-		if err := c.readBody(s.maxBody()); err != nil {
+		c.protocol = query
+		if err := c.readBody("", smallBody); err != nil {
 			return err
 		}
 	}
@@ -224,8 +231,24 @@ func (s *Server) sageMaker(c *call) error {
 }
 
 // maxBody bounds the bodies of everything but S3. It is wider than what an
-// invocation may carry, so that one that carries more is told so by name.
-func (s *Server) maxBody() int64 { return max(6<<20, s.Limits.MaxInline+1) }
+// invocation may carry, so that one that carries more is told so by name; where
+// no length is announced, a byte is enough for that.
+func (s *Server) maxBody(c *call) int64 {
+	most := s.maxInline() + 1
+	if c.r.ContentLength < 0 && isInvokeAsync(c) {
+		return most
+	}
+	return max(6<<20, most)
+}
+
+// maxInline is the largest body that an invocation may carry.
+func (s *Server) maxInline() int64 { return cmp.Or(s.Limits.MaxInline, deferd.MaxInline) }
+
+// isInvokeAsync reports whether a call is an asynchronous invocation, before
+// anything of it is read.
+func isInvokeAsync(c *call) bool {
+	return c.protocol == restJSON && strings.HasSuffix(c.r.URL.Path, "/async-invocations")
+}
 
 // recoverPanic turns a panic of a handler into an answer.
 func (s *Server) recoverPanic(c *call) {

@@ -42,6 +42,7 @@ type site struct {
 	t        *testing.T
 	store    *store
 	url      string
+	server   *Server
 	keys     aws.Credentials
 	control  *sagemaker.Client
 	runtime  *sagemakerruntime.Client
@@ -104,7 +105,8 @@ func open(t *testing.T, change func(*Config)) *site {
 	if change != nil {
 		change(&c)
 	}
-	server := httptest.NewServer(New(c).Handler())
+	s.server = New(c)
+	server := httptest.NewServer(s.server.Handler())
 	t.Cleanup(server.Close)
 	s.url = server.URL
 	provider := credentials.NewStaticCredentialsProvider(keyID, secret, "")

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // A SerializationError says that a request is not of the form that its
@@ -31,6 +32,9 @@ func serializationErrorf(format string, args ...any) error {
 func Decode(data []byte, v any) error {
 	if len(bytes.TrimSpace(data)) == 0 {
 		return nil
+	}
+	if !utf8.Valid(data) { // encoding/json would replace what is not
+		return serializationErrorf("The request is not valid UTF-8.")
 	}
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.UseNumber()

@@ -57,6 +57,7 @@ func TestDecodeErrors(t *testing.T) {
 		{"no JSON", `{`, "The request is not valid JSON."},
 		{"more than one", `{} {}`, "There is more than one JSON value in the request."},
 		{"no object", `[]`, "The request is not a JSON object."},
+		{"no UTF-8", "{\"EndpointConfigName\":\"\xff\"}", "The request is not valid UTF-8."},
 		{"string for a list", `{"ProductionVariants":"x"}`, "STRING_VALUE can not be converted to a List"},
 		{"string for a number", `{"ProductionVariants":[{"InitialInstanceCount":"1"}]}`, "STRING_VALUE can not be converted to an Integer"},
 		{"number for a string", `{"EndpointConfigName":1}`, "NUMBER_VALUE can not be converted to a String"},

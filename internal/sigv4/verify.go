@@ -118,15 +118,39 @@ func (v *Verifier) Verify(r *http.Request, service string, body []byte) (deferd.
 	return key.Principal, nil
 }
 
+// Plausible refuses a request to a service (any but S3) that no body can make
+// right: its signature is not there, for something else, too old, or of an
+// unknown access key. It is for asking before a body is read that takes memory;
+// what it lets pass is not verified.
+func (v *Verifier) Plausible(r *http.Request, service string) error {
+	c, refusal := parse(r, false)
+	if refusal != nil {
+		return refusal
+	}
+	if err := v.checkClaim(&c, service, v.options.Now().UTC()); err != nil {
+		return err
+	}
+	_, known, err := v.lookUp(r.Context(), c.AccessKey)
+	if err == nil && !known {
+		err = refuse(UnknownKey, false)
+	}
+	return err
+}
+
+// checkClaim verifies what a signature is for, and when.
+func (v *Verifier) checkClaim(c *claim, service string, now time.Time) error {
+	if err := v.checkScope(c, service); err != nil {
+		return err
+	}
+	return v.checkTime(c, service, now)
+}
+
 // check verifies everything but the body, for which payload stands. It returns
 // the access key and the signing key.
 func (v *Verifier) check(r *http.Request, c *claim, service, payload string) (Key, *signingKey, error) {
 	s3 := service == "s3"
 	now := v.options.Now().UTC()
-	if err := v.checkScope(c, service); err != nil {
-		return Key{}, nil, err
-	}
-	if err := v.checkTime(c, service, now); err != nil {
+	if err := v.checkClaim(c, service, now); err != nil {
 		return Key{}, nil, err
 	}
 	key, known, err := v.lookUp(r.Context(), c.AccessKey)
