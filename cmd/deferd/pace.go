@@ -29,7 +29,8 @@ func (p pace) keep(h http.Handler) http.Handler {
 		_ = rc.SetWriteDeadline(time.Time{})
 		if r.Body != nil && r.Body != http.NoBody {
 			b := &pacedBody{ReadCloser: r.Body, pace: p, rc: rc}
-			b.begin() // also for a body that nobody reads: net/http does, before it answers
+			b.begin()                      // also for a body that nobody reads: net/http does, before it answers
+			r = r.WithContext(r.Context()) // a copy: net/http looks at its own body's type
 			r.Body = b
 		}
 		h.ServeHTTP(&pacedWriter{ResponseWriter: w, pace: p, rc: rc}, r)

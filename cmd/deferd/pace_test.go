@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -97,20 +98,35 @@ func TestSlowBody(t *testing.T) {
 	}
 }
 
-// A handler that does not want the body answers although it does not come.
+// A handler that does not want the body answers although it does not come, and
+// at once where that is the client's fault or wish.
 func TestUnreadBody(t *testing.T) {
-	paced(t, func(t *testing.T, serve func(http.HandlerFunc) pipes) {
-		p := serve(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) })
-		start := time.Now()
-		c := begin(t, p, "PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\nsome")
-		answer, err := io.ReadAll(c)
-		if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 403") {
-			t.Errorf("answered %q, %v", answer, err)
-		}
-		if took := time.Since(start); took > slowest.window+time.Second {
-			t.Errorf("the connection ended after %v, want about %v", took, slowest.window)
-		}
-	})
+	for _, tt := range []struct {
+		name, rest string
+		after      time.Duration
+	}{
+		{"short", "Content-Length: 100000\r\n\r\nsome", slowest.window},
+		{"long", "Content-Length: 1000000\r\n\r\nsome", 0},
+		{"not asked for", "Expect: 100-continue\r\nContent-Length: 100000\r\n\r\n", 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			paced(t, func(t *testing.T, serve func(http.HandlerFunc) pipes) {
+				p := serve(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) })
+				start := time.Now()
+				c := begin(t, p, "PUT / HTTP/1.1\r\nHost: x\r\n"+tt.rest)
+				resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+				if err != nil || resp.StatusCode != http.StatusForbidden {
+					t.Errorf("answered %v, %v", resp, err)
+				}
+				if got := time.Since(start); got != tt.after {
+					t.Errorf("answered after %v, want %v", got, tt.after)
+				}
+				if n, err := c.Read(make([]byte, 1)); err != io.EOF {
+					t.Errorf("then come %d bytes, %v, want the end", n, err)
+				}
+			})
+		})
+	}
 }
 
 // A body that takes an hour arrives whole, if it comes all the while; so does
