@@ -204,6 +204,12 @@ func TestRefusals(t *testing.T) {
 			if p != (deferd.Principal{}) {
 				t.Errorf("got principal %v with a refusal", p)
 			}
+			err = v.Plausible(r, "sagemaker")
+			if always := tt.want < BadToken || tt.want == Skewed || tt.want == WrongScope; err == nil && always {
+				t.Error("it is plausible, and no body makes it right")
+			} else if err != nil && kindOf(t, err) != tt.want {
+				t.Errorf("it is not plausible for another reason: %v", err)
+			}
 		})
 	}
 }
@@ -259,7 +265,11 @@ func TestAccepted(t *testing.T) {
 			if tt.change != nil {
 				tt.change(r)
 			}
-			p, err := at(noon.Add(tt.late), tt.options, key).Verify(r, service, nil)
+			v := at(noon.Add(tt.late), tt.options, key)
+			if err := v.Plausible(r, service); err != nil {
+				t.Errorf("it is not plausible: %v", err)
+			}
+			p, err := v.Verify(r, service, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
