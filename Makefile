@@ -89,6 +89,18 @@ check-vulnerabilities:
 		*) echo "$$out"; exit 1 ;; \
 	esac
 
+# How long each fuzz target runs.
+FUZZTIME ?= 10s
+
+.PHONY: fuzz
+fuzz: ## run each fuzz target for FUZZTIME (10s)
+	@go list ./... | while read -r package; do \
+		for target in $$(go test -list '^Fuzz' "$$package" | grep '^Fuzz'); do \
+			echo "fuzz: $$package $$target"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x "$$package" </dev/null || exit 1; \
+		done; \
+	done
+
 .PHONY: bench
 bench: build ## measure, each figure beside the same work without the queue
 	go run ./bench

@@ -39,7 +39,7 @@ const (
 
 // A site is a server with a real store behind it, and clients that sign.
 type site struct {
-	t        *testing.T
+	t        testing.TB
 	store    *store
 	url      string
 	server   *Server
@@ -78,7 +78,7 @@ func (s *store) Endpoint(ctx context.Context, a deferd.AccountID, n deferd.Endpo
 }
 
 // open starts a server; change, if given, changes its settings before.
-func open(t *testing.T, change func(*Config)) *site {
+func open(t testing.TB, change func(*Config)) *site {
 	t.Helper()
 	db, err := sqlite.Open(filepath.Join(t.TempDir(), "deferd.db"), sqlite.Options{})
 	if err != nil {
@@ -482,7 +482,7 @@ func TestOperationsAreServed(t *testing.T) {
 }
 
 // decode reads a JSON body.
-func (a answer) decode(t *testing.T, v any) {
+func (a answer) decode(t testing.TB, v any) {
 	t.Helper()
 	if err := json.Unmarshal([]byte(a.body), v); err != nil {
 		t.Fatalf("%v: %s", err, a.body)
