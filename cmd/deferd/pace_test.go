@@ -221,7 +221,8 @@ type zeros struct{}
 func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
 
 // What is sent is what was there, from memory as from a file over a real
-// connection, where a file takes another way.
+// connection, where a file takes another way; over HTTP/2, which has deadlines
+// for each stream, too.
 func TestPacedAnswer(t *testing.T) {
 	data := bytes.Repeat([]byte("0123456789abcdef"), 1<<14)
 	data = append(data, "the end"...)
@@ -229,7 +230,7 @@ func TestPacedAnswer(t *testing.T) {
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s := httptest.NewServer(slowest.keep(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	h := slowest.keep(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		f, err := os.Open(path)
 		if err != nil {
 			t.Error(err)
@@ -248,21 +249,34 @@ func TestPacedAnswer(t *testing.T) {
 			if _, err = io.CopyN(w, f, 1<<30); err == io.EOF {
 				err = nil
 			}
+		case "/echo":
+			var body []byte
+			if body, err = io.ReadAll(r.Body); err == nil {
+				_, err = w.Write(body)
+			}
 		}
 		if err != nil {
 			t.Errorf("%s: %v", r.URL.Path, err)
 		}
-	})))
-	defer s.Close()
-	for path, want := range map[string][]byte{"/write": data, "/copy": data, "/part": data[:100_000], "/more%20than%20there%20is": data} {
-		resp, err := http.Get(s.URL + path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		if err != nil || !bytes.Equal(got, want) {
-			t.Errorf("%s: %d bytes, %v, want %d", path, len(got), err, len(want))
+	}))
+	first, second := httptest.NewServer(h), httptest.NewUnstartedServer(h)
+	defer first.Close()
+	second.EnableHTTP2 = true
+	second.StartTLS()
+	defer second.Close()
+	for _, s := range []*httptest.Server{first, second} {
+		for path, want := range map[string][]byte{
+			"/write": data, "/copy": data, "/part": data[:100_000], "/more%20than%20there%20is": data, "/echo": data,
+		} {
+			resp, err := s.Client().Post(s.URL+path, "", bytes.NewReader(data))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			if err != nil || !bytes.Equal(got, want) {
+				t.Errorf("%s %s: %d bytes, %v, want %d", resp.Proto, path, len(got), err, len(want))
+			}
 		}
 	}
 }
