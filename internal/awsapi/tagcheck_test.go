@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// Tags that AWS does not let a thing be made with.
-func TestTagsAtCreation(t *testing.T) {
+// Tags that AWS does not let a thing be made with, nor given later.
+func TestTagsThatAreRefused(t *testing.T) {
 	const reserved = `{"__type":"ValidationException","message":"aws: prefixed tag key names are not allowed for external use."}`
 	tests := []struct {
 		name, tags string
@@ -26,6 +26,16 @@ func TestTagsAtCreation(t *testing.T) {
 	}
 	s := open(t, nil)
 	s.serve("e")
+	for _, tt := range tests {
+		t.Run("AddTags "+tt.name, func(t *testing.T) {
+			a := s.call("AddTags", `{"ResourceArn":"arn:aws:sagemaker:us-east-1:123456789012:model/m","Tags":[`+tt.tags+`]}`)
+			if tt.want != "" {
+				a.check(t, http.StatusBadRequest, tt.want)
+			} else if a.status != http.StatusOK {
+				t.Errorf("%d %s", a.status, a.body)
+			}
+		})
+	}
 	for _, create := range creates {
 		for i, tt := range tests {
 			t.Run(create.operation+" "+tt.name, func(t *testing.T) {

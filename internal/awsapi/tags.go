@@ -61,6 +61,9 @@ func (s *Server) listTags(c *call, in *awsmodel.ListTagsInput) (any, error) {
 
 // addTags adds tags to a thing, or gives those that it has other values.
 func (s *Server) addTags(c *call, in *awsmodel.AddTagsInput) (any, error) {
+	if err := checkTags(in.Tags); err != nil {
+		return nil, err
+	}
 	of, k, err := tagged(c, *in.ResourceArn)
 	if err != nil {
 		return nil, err
