@@ -273,7 +273,7 @@ func invokeAllForms(t *testing.T, p *person) {
 	if err := json.Unmarshal([]byte(failed.out), &both); err != nil {
 		t.Fatal(err)
 	}
-	if failed.code != exitFailed || len(both) != 2 || both[1].State != "Failed" || both[1].Error != "input 1" || !strings.Contains(both[1].Reason, "(418)") {
+	if failed.code != exitFailed || len(both) != 2 || both[1].State != "Failed" || both[1].Error != "input 1" || both[1].Reason != "model_client_error" {
 		t.Errorf("failures: exit status %d, %+v, %s", failed.code, both, failed.err)
 	}
 	p.fails(exitUnavailable, "no end after", "invoke", "echo", "hello.json", "--custom-attributes", "delay=2s", "--wait-timeout", "300ms")

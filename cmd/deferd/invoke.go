@@ -130,7 +130,7 @@ type result struct {
 	File        string  `json:"file,omitempty"`        // that has the result
 	Body        *string `json:"body,omitempty"`        // the result, where no file has it and it is text
 	Error       string  `json:"error,omitempty"`       // what the failure object says
-	Reason      string  `json:"reason,omitempty"`      // of a failure, where the server says it
+	Reason      string  `json:"reason,omitempty"`      // such as model_client_error, where the server says it
 	Seconds     float64 `json:"seconds,omitempty"`
 
 	begun time.Time
@@ -153,7 +153,11 @@ func (i *invoker) report(out, errs io.Writer, err error) error {
 		case r.failed(i.o.wait):
 			failed++
 			if i.format == textFormat && r.State != "Refused" { // that is in err
-				fmt.Fprintf(errs, "%s: %s: %s\n", r.Input, r.State, r.Error)
+				state := r.State
+				if r.Reason != "" {
+					state += " (" + r.Reason + ")"
+				}
+				fmt.Fprintf(errs, "%s: %s: %s\n", r.Input, state, r.Error)
 			}
 		}
 	}

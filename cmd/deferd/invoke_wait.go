@@ -39,11 +39,12 @@ func (i *invoker) await(ctx context.Context, n int) error {
 }
 
 // An ending is what an invocation came to: an object, or where there is none a
-// reason.
+// text about it.
 type ending struct {
 	object *openObject
 	failed bool
-	reason string
+	text   string
+	reason string // the true one, where the server says it
 }
 
 // end polls until there is an ending: by asking the server where it can say,
@@ -97,7 +98,7 @@ func (i *invoker) ask(ctx context.Context, r *result) (*ending, error) {
 	if isMissing(err) { // it was deleted
 		err = nil
 	}
-	return &ending{object, true, cmp.Or(inv.FailureReason, inv.Reason, inv.State)}, err
+	return &ending{object, true, cmp.Or(inv.FailureReason, inv.State), inv.Reason}, err
 }
 
 // lookForObjects returns the ending that is in S3; nil while there is none.
@@ -165,15 +166,15 @@ func (i *invoker) keep(e *ending, n int) (err error) {
 	return nil
 }
 
-// keepFailure notes what a failure object says, or else the reason.
+// keepFailure notes what a failure object says, or else the server.
 func (i *invoker) keepFailure(e *ending, r *result) error {
-	text := e.reason
+	text := e.text
 	if e.object != nil {
 		b, err := io.ReadAll(io.LimitReader(e.object, maxShown))
 		if err != nil {
 			return fmt.Errorf("read %s: %w", r.Failure, err)
 		}
-		text = cmp.Or(strings.TrimSpace(string(b)), e.reason)
+		text = cmp.Or(strings.TrimSpace(string(b)), e.text)
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
