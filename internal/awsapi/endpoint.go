@@ -10,9 +10,6 @@ import (
 )
 
 func (s *Server) createEndpoint(c *call, in *awsmodel.CreateEndpointInput) (any, error) {
-	if err := checkTags(in.Tags); err != nil {
-		return nil, err
-	}
 	config, err := s.Store.Config(c.ctx(), c.principal.Account, deferd.ConfigName(*in.EndpointConfigName))
 	if err != nil {
 		return nil, endpointConfig.explain(c, *in.EndpointConfigName, err)

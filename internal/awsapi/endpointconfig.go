@@ -27,9 +27,6 @@ func (s *Server) createEndpointConfig(c *call, in *awsmodel.CreateEndpointConfig
 
 // newConfig reads an endpoint configuration, whose models must exist.
 func (s *Server) newConfig(c *call, in *awsmodel.CreateEndpointConfigInput) (config deferd.Config, err error) {
-	if err := checkTags(in.Tags); err != nil {
-		return config, err
-	}
 	config = deferd.Config{
 		ID:      deferd.ConfigID(uuid.NewString()),
 		Account: c.principal.Account,

@@ -21,9 +21,6 @@ func (s *Server) createModel(c *call, in *awsmodel.CreateModelInput) (any, error
 
 // newModel reads what a model instance is to run.
 func (s *Server) newModel(c *call, in *awsmodel.CreateModelInput) (m deferd.Model, err error) {
-	if err := checkTags(in.Tags); err != nil {
-		return m, err
-	}
 	container, err := soleContainer(in)
 	if err != nil {
 		return m, err

@@ -19,14 +19,22 @@ func takeTags(in *[]awsmodel.Tag) ([]deferd.Tag, error) {
 	return tags, err
 }
 
-// tagsOf reads the tags of a request, each key of which is there once.
+// reservedTags is how keys begin that only AWS itself may give, in any case.
+const reservedTags = "aws:"
+
+// tagsOf reads the tags of a request, and refuses what no thing can have: two
+// tags of one key, whose case counts, and keys that are reserved.
 func tagsOf(in []awsmodel.Tag) ([]deferd.Tag, error) {
 	var tags []deferd.Tag
 	for _, t := range in {
-		if indexTag(tags, *t.Key) >= 0 {
-			return nil, deferd.Errorf(deferd.Invalid, "The tag key %q was non-unique within the request.", *t.Key)
+		key := *t.Key
+		if len(key) >= len(reservedTags) && strings.EqualFold(key[:len(reservedTags)], reservedTags) {
+			return nil, deferd.Errorf(deferd.Invalid, "aws: prefixed tag key names are not allowed for external use.")
 		}
-		tags = append(tags, deferd.Tag{Key: *t.Key, Value: *t.Value})
+		if indexTag(tags, key) >= 0 {
+			return nil, deferd.Errorf(deferd.Invalid, "The tag key %q was non-unique within the request.", key)
+		}
+		tags = append(tags, deferd.Tag{Key: key, Value: *t.Value})
 	}
 	return tags, nil
 }
@@ -61,9 +69,6 @@ func (s *Server) listTags(c *call, in *awsmodel.ListTagsInput) (any, error) {
 
 // addTags adds tags to a thing, or gives those that it has other values.
 func (s *Server) addTags(c *call, in *awsmodel.AddTagsInput) (any, error) {
-	if err := checkTags(in.Tags); err != nil {
-		return nil, err
-	}
 	of, k, err := tagged(c, *in.ResourceArn)
 	if err != nil {
 		return nil, err
