@@ -54,10 +54,13 @@ type Settings struct {
 	// ClockSkew: the wider, the longer a stolen request can be repeated.
 	ClockSkew time.Duration `yaml:"clock-skew" usage:"how far a signature's time may be off; 0 for AWS's limits (0s)"`
 	// MaxTimeout and MaxTTL raise the API's maxima.
-	MaxTimeout          time.Duration `yaml:"max-timeout" usage:"largest InvocationTimeoutSeconds (1h)"`
-	MaxTTL              time.Duration `yaml:"max-ttl" usage:"largest RequestTTLSeconds (6h)"`
-	InstanceCredentials bool          `yaml:"instance-credentials" usage:"give model instances keys for S3 of their own (true)"`
-	LogFormat           string        `yaml:"log-format" usage:"of the server's log on standard error: text or json (text)"`
+	MaxTimeout time.Duration `yaml:"max-timeout" usage:"largest InvocationTimeoutSeconds (1h)"`
+	MaxTTL     time.Duration `yaml:"max-ttl" usage:"largest RequestTTLSeconds (6h)"`
+	// MaxInstances: more than the machine can run starts processes until it
+	// cannot, and an endpoint that wishes for them cannot be called back.
+	MaxInstances        int    `yaml:"max-instances" usage:"largest number of instances of a variant (100)"`
+	InstanceCredentials bool   `yaml:"instance-credentials" usage:"give model instances keys for S3 of their own (true)"`
+	LogFormat           string `yaml:"log-format" usage:"of the server's log on standard error: text or json (text)"`
 }
 
 func defaultSettings() Settings {
@@ -65,7 +68,7 @@ func defaultSettings() Settings {
 		Data: "./deferd-data", Listen: "127.0.0.1:8780", Console: "127.0.0.1:8781",
 		S3: "embedded", Runtime: "process", Account: "000000000000",
 		StopLimit: 30 * time.Second, History: 7 * 24 * time.Hour,
-		MaxTimeout: time.Hour, MaxTTL: 6 * time.Hour,
+		MaxTimeout: time.Hour, MaxTTL: 6 * time.Hour, MaxInstances: 100,
 		InstanceCredentials: true, LogFormat: "text",
 	}
 }
@@ -105,6 +108,12 @@ func (f field) set(text string) error {
 			return fmt.Errorf("%q is neither true nor false", text)
 		}
 		*v = b
+	case *int:
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			return fmt.Errorf("%q is not a number", text)
+		}
+		*v = n
 	case *time.Duration:
 		d, err := time.ParseDuration(text)
 		if err != nil {
@@ -227,6 +236,9 @@ func (s *Settings) validate() error {
 	if s.MaxTimeout < time.Second || s.MaxTTL < time.Minute || s.StopLimit < 0 || s.History < 0 || s.ClockSkew < 0 {
 		refuse("a time limit is too small: max-timeout %v, max-ttl %v, stop-limit %v, history %v, clock-skew %v",
 			s.MaxTimeout, s.MaxTTL, s.StopLimit, s.History, s.ClockSkew)
+	}
+	if s.MaxInstances < 1 {
+		refuse("max-instances %d is less than 1", s.MaxInstances)
 	}
 	for _, a := range []string{s.Listen, s.Console} {
 		if _, _, err := net.SplitHostPort(a); err != nil {

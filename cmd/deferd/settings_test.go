@@ -65,6 +65,8 @@ func TestSettingsRefused(t *testing.T) {
 		{"unknown flag", "", nil, []string{"--listn", "x"}, "listn"},
 		{"account", "account: \"12\"\n", nil, nil, "12 digits"},
 		{"region", "region: a b/c\n", nil, nil, "such as us-east-1"},
+		{"instances", "", nil, []string{"--max-instances", "many"}, "is not a number"},
+		{"no instances", "max-instances: 0\n", nil, nil, "max-instances"},
 		{"public host", "", nil, []string{"--public-host", "https://a.example"}, "public-host"},
 		{"PostgreSQL is not there yet", "", nil, []string{"--store", "postgres://x"}, "SQLite"},
 		{"runtime", "", map[string]string{"DEFERD_RUNTIME": "docker"}, nil, "docker"},

@@ -44,6 +44,9 @@ func (s *Server) createEndpoint(c *call, in *awsmodel.CreateEndpointInput) (any,
 
 		DeploymentConfig: how,
 	}
+	if err := s.affordable(e.Variants, nil); err != nil {
+		return nil, err
+	}
 	err = s.Store.CreateEndpoint(c.ctx(), e)
 	s.tell(e.ID, err)
 	if deferd.CodeOf(err) == deferd.NotFound { // deleted meanwhile

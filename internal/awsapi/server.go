@@ -27,9 +27,13 @@ type Config struct {
 	Verifier  *sigv4.Verifier
 	Authorize deferd.Authorize
 	Limits    awsmodel.Limits // zero: AWS's own
-	S3        S3
-	Keys      AccessKeys // zero: IAM is not offered
-	Logger    *slog.Logger
+
+	// MaxInstances is how many instances a variant may have; 0: any number.
+	MaxInstances int
+
+	S3     S3
+	Keys   AccessKeys // zero: IAM is not offered
+	Logger *slog.Logger
 
 	// Changed is told of every endpoint that was created, changed or deleted,
 	// so that its instances follow at once. It must not block. Nil: nobody is told.

@@ -3,6 +3,7 @@ package awsapi
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -45,6 +46,9 @@ func (s *Server) updateEndpoint(c *call, in *awsmodel.UpdateEndpointInput) (any,
 		if value(in.RetainAllVariantProperties) {
 			retain(variants, e.Variants, in.ExcludeRetainedVariantProperties)
 		}
+		if err := s.affordable(variants, e.Variants); err != nil {
+			return err
+		}
 		e.Deploy(deferd.Deployment{ConfigID: config.ID, Variants: variants, Started: now, Limit: limit}, true)
 		return nil
 	})
@@ -84,6 +88,9 @@ func (s *Server) updateCapacities(c *call, in *awsmodel.UpdateEndpointWeightsAnd
 			return deferd.Errorf(deferd.Invalid, "The variant name(s) %q is/are not present within endpoint configuration %q.",
 				strings.Join(unknown, ", "), config.Name)
 		}
+		if err := s.affordable(variants, e.Variants); err != nil {
+			return err
+		}
 		e.Deploy(deferd.Deployment{ConfigID: e.ConfigID, Variants: variants, Started: now}, false)
 		return nil
 	})
@@ -121,6 +128,26 @@ func (s *Server) tell(id deferd.EndpointID, err error) {
 	if err == nil || deferd.CodeOf(err) == deferd.Unavailable {
 		s.Changed(id)
 	}
+}
+
+// affordable refuses more instances of a variant than there may be, beside
+// those that there are now.
+func (s *Server) affordable(variants, now []deferd.EndpointVariant) error {
+	for _, v := range variants {
+		if s.MaxInstances == 0 || v.Desired <= s.MaxInstances {
+			continue
+		}
+		utilization := 0
+		if i := slices.IndexFunc(now, func(o deferd.EndpointVariant) bool { return o.Name == v.Name }); i >= 0 {
+			utilization = now[i].Desired
+		}
+		return &failure{
+			status: http.StatusBadRequest, code: "ResourceLimitExceeded",
+			msg: fmt.Sprintf("The account-level service limit 'instances of a variant' is %d Instances, with current utilization of %d Instances "+
+				"and a request delta of %d Instances. The operator can raise it: max-instances.", s.MaxInstances, utilization, v.Desired-utilization),
+		}
+	}
+	return nil
 }
 
 // initialVariants are a configuration's variants as an endpoint begins with

@@ -334,3 +334,18 @@ func TestDescribeRepeats(t *testing.T) {
 		t.Errorf("scaling is described as %v, want %v", got, want)
 	}
 }
+
+// TestTooManyInstances asks for more than there may be.
+func TestTooManyInstances(t *testing.T) {
+	s := updatable(t)
+	s.server.MaxInstances = 3
+	const refusal = `{"__type":"ResourceLimitExceeded","message":"The account-level service limit 'instances of a variant' is 3 Instances, ` +
+		`with current utilization of %d Instances and a request delta of %d Instances. The operator can raise it: max-instances."}`
+	rescale := func(n int) answer {
+		return s.call("UpdateEndpointWeightsAndCapacities", fmt.Sprintf(`{"EndpointName":"e","DesiredWeightsAndCapacities":[{"VariantName":"v","DesiredInstanceCount":%d}]}`, n))
+	}
+	rescale(4).check(t, 400, fmt.Sprintf(refusal, 1, 3))
+	s.call("UpdateEndpoint", `{"EndpointName":"e","EndpointConfigName":"next"}`).check(t, 400, fmt.Sprintf(refusal, 1, 3))
+	s.call("CreateEndpoint", `{"EndpointName":"f","EndpointConfigName":"next"}`).check(t, 400, fmt.Sprintf(refusal, 0, 4))
+	rescale(3).check(t, 200, `{"EndpointArn":"`+arnHead+`endpoint/e"}`)
+}
