@@ -13,14 +13,13 @@ import (
 
 // An oddRequest is what some client or other puts on the wire, or nobody does.
 type oddRequest struct {
-	name    string
-	wire    string
-	half    bool     // the client says that nothing more will come
-	status  int      // of the first answer
-	says    string   // that the first answer contains
-	answers int      // that come in all; 0 for one
-	ends    bool     // the server ends the connection by itself
-	then    []string // what further answers contain
+	name   string
+	wire   string
+	half   bool     // the client says that nothing more will come
+	status int      // of the first answer
+	says   string   // that the first answer contains
+	ends   bool     // the server ends the connection by itself
+	then   []string // what further answers contain
 }
 
 // TestOddRequests writes requests by hand. Each has the answer that it should

@@ -155,8 +155,11 @@ func isCobraUsage(err error) bool {
 	return strings.HasPrefix(err.Error(), "unknown command ")
 }
 
+// isNetwork reports whether an error is that somebody else did not answer; an
+// address that cannot be listened on is a mistake of ours.
 func isNetwork(err error) bool {
-	_, failed := errors.AsType[*net.OpError](err)
+	op, failed := errors.AsType[*net.OpError](err)
+	failed = failed && op.Op != "listen"
 	_, sent := errors.AsType[*url.Error](err)
 	return failed || sent
 }
