@@ -56,7 +56,8 @@ type apiError struct {
 	status  int
 	code    string
 	message string
-	details []detail // further elements of the XML
+	details []detail  // further elements of the XML
+	header  [2]string // name and value of a further header, or nothing
 }
 
 type detail struct{ name, value string }
@@ -123,6 +124,9 @@ func WriteError(w http.ResponseWriter, r *http.Request, status int, code, messag
 func writeError(w http.ResponseWriter, r *http.Request, e *apiError, resource string) {
 	h := w.Header()
 	id := setRequestID(h)
+	if e.header[0] != "" {
+		h.Set(e.header[0], e.header[1])
+	}
 	if resource == "" {
 		resource = r.URL.Path
 	}

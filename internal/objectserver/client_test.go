@@ -177,8 +177,6 @@ func TestClientObject(t *testing.T) {
 	wantCode(t, "GetObject", err, "NoSuchKey")
 	_, err = c.HeadObject(t.Context(), &s3.HeadObjectInput{Bucket: aws.String("bucket"), Key: aws.String("absent")})
 	wantCode(t, "HeadObject", err, "NotFound")
-	_, err = c.PutObjectAcl(t.Context(), &s3.PutObjectAclInput{Bucket: aws.String("bucket"), Key: aws.String("a"), ACL: "private"})
-	wantCode(t, "PutObjectAcl", err, "NotImplemented")
 }
 
 func TestClientConditions(t *testing.T) {
@@ -393,6 +391,16 @@ func TestClientCopy(t *testing.T) {
 		}
 	}
 	wantCopy("copy", "a/b", body)
+	if _, err := c.PutObject(t.Context(), &s3.PutObjectInput{
+		Bucket: aws.String("bucket"), Key: aws.String("summed"), Body: strings.NewReader("x"), ChecksumAlgorithm: types.ChecksumAlgorithmSha1,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	summed := in("summed copy")
+	summed.CopySource = aws.String("bucket/summed")
+	if out, err := c.CopyObject(t.Context(), summed); err != nil || out.CopyObjectResult.ChecksumSHA1 == nil {
+		t.Errorf("CopyObject = %+v, %v; want the source's kind of checksum", out, err)
+	}
 	replace := in("replaced")
 	replace.MetadataDirective, replace.ContentType = types.MetadataDirectiveReplace, aws.String("c/d")
 	if _, err := c.CopyObject(t.Context(), replace); err != nil {

@@ -106,6 +106,12 @@ func (c *call) serve() (err error) {
 	if err != nil {
 		return err
 	}
+	if err := checkHeaders(c.r.Header); err != nil {
+		return err
+	}
+	if v := c.query.Get("versionId"); v != "" && v != "null" {
+		return notImplemented("A version")
+	}
 	if op.action != "" {
 		if err := c.allow(op.action, c.key); err != nil {
 			return err
@@ -134,10 +140,13 @@ func (c *call) allow(action, key string) error {
 	return err
 }
 
-// readBody reads a body that is no object: XML, or nothing.
-func (c *call) readBody() ([]byte, error) {
+// readBody reads a body that is no object: XML, or nothing. The longest is a
+// list of 10,000 parts with their checksums.
+func (c *call) readBody() ([]byte, error) { return readAll(c.body) }
+
+func readAll(body io.Reader) ([]byte, error) {
 	const most = 4 << 20
-	b, err := io.ReadAll(io.LimitReader(c.body, most+1))
+	b, err := io.ReadAll(io.LimitReader(body, most+1))
 	if err != nil {
 		return nil, readError(err)
 	}
@@ -153,10 +162,27 @@ func (c *call) readXML(v any) (bool, error) {
 	if err != nil || len(b) == 0 {
 		return false, err
 	}
-	if err := xml.Unmarshal(b, v); err != nil {
-		return false, s3Error("MalformedXML", "")
+	return true, decodeXML(b, v)
+}
+
+// readProtected reads a body of XML and compares it with its checksums.
+func (c *call) readProtected(v any) (protected bool, err error) {
+	want, err := bodyDigests(c.r.Header, c.body)
+	if err != nil {
+		return false, err
 	}
-	return true, nil
+	d := newDigester(want)
+	b, err := readAll(tee{c.body, d})
+	if err != nil {
+		return false, err
+	}
+	if err := d.check(); err != nil {
+		return false, err
+	}
+	if err := decodeXML(b, v); err != nil {
+		return false, err
+	}
+	return want.md5 != "" || want.sums != nil || want.trailer != nil, nil
 }
 
 // writeXML answers with a document.
@@ -220,7 +246,7 @@ func (t target) level() level {
 
 const (
 	listParams = "prefix delimiter max-keys encoding-type"
-	getParams  = "partNumber response-content-type response-content-language response-expires response-cache-control response-content-disposition response-content-encoding"
+	getParams  = "versionId partNumber response-content-type response-content-language response-expires response-cache-control response-content-disposition response-content-encoding"
 )
 
 // operations are all there are. Marked ones stand before plain ones.
@@ -231,7 +257,7 @@ var operations = []operation{
 	{"PUT", objectLevel, "uploadId", "partNumber", "s3:PutObject", (*call).uploadPart},
 	{"PUT", objectLevel, "", "", "s3:PutObject", (*call).putObject},
 	{"DELETE", objectLevel, "uploadId", "", "s3:AbortMultipartUpload", (*call).abortUpload},
-	{"DELETE", objectLevel, "", "", "s3:DeleteObject", (*call).deleteObject},
+	{"DELETE", objectLevel, "", "versionId", "s3:DeleteObject", (*call).deleteObject},
 	{"POST", objectLevel, "uploads", "", "s3:PutObject", (*call).createUpload},
 	{"POST", objectLevel, "uploadId", "", "s3:PutObject", (*call).completeUpload},
 	{"GET", bucketLevel, "location", "", "s3:GetBucketLocation", (*call).bucketLocation},

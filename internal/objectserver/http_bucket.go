@@ -16,16 +16,17 @@ const (
 	maxPage    = 1000
 )
 
+// A bucketDocument says what a new bucket shall be.
+type bucketDocument struct {
+	XMLName            struct{} `xml:"CreateBucketConfiguration"`
+	LocationConstraint string
+	Location           *anyElement
+	Bucket             *anyElement
+	Tags               *anyElement
+}
+
 func (c *call) createBucket() error {
-	if err := checkWriteHeaders(c.r.Header); err != nil {
-		return err
-	}
-	var req struct {
-		LocationConstraint string
-		Location           *struct{}
-		Bucket             *struct{}
-		Tags               *struct{}
-	}
+	var req bucketDocument
 	if _, err := c.readXML(&req); err != nil {
 		return err
 	}
@@ -145,7 +146,11 @@ func (c *call) listBuckets() error {
 
 // limit reads a parameter that says how much an answer may hold.
 func (c *call) limit(name string, most int) (int, error) {
-	v := c.query.Get(name)
+	return limited(c.query.Get(name), name, most)
+}
+
+// limited reads a number that says how much an answer may hold; "" for most.
+func limited(v, name string, most int) (int, error) {
 	if v == "" {
 		return most, nil
 	}

@@ -1,11 +1,14 @@
 package objectserver
 
 import (
+	"cmp"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/deferd/deferd"
 )
@@ -64,7 +67,7 @@ func parseSource(v string) (target, error) {
 		return target{}, notImplemented("Copying a version")
 	}
 	path, err := url.PathUnescape(path)
-	if err != nil {
+	if err != nil || !utf8.ValidString(path) {
 		return target{}, s3Error(codeInvalidArgument, "Copy Source must be URL-encoded")
 	}
 	bucket, key, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
@@ -84,12 +87,13 @@ func checkSource(h http.Header, f *found, partial bool) (byteRange, error) {
 		}
 	}
 	if err := checkRead(read, f); err != nil {
-		return byteRange{}, s3Error(codePrecondition, "")
+		return byteRange{}, sourcePrecondition(err)
 	}
 	part := byteRange{0, f.size}
 	if v := h.Get(copySource + "-Range"); v != "" {
 		r, ok, err := parseRange(v, f.size)
-		if err != nil || !ok || !partial {
+		whole := fmt.Sprintf("bytes=%d-%d", r.off, r.off+r.n-1) // not more than there is
+		if err != nil || !ok || !partial || v != whole {
 			return part, s3Error(codeInvalidArgument, "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the zero-based offsets of the first and last bytes to copy")
 		}
 		part = r
@@ -98,6 +102,18 @@ func checkSource(h http.Header, f *found, partial bool) (byteRange, error) {
 		return part, s3Error("InvalidRequest", "The specified copy source is larger than the maximum allowable size for a copy source: 5368709120")
 	}
 	return part, nil
+}
+
+// sourcePrecondition says of a condition that did not hold that it was on the
+// source. All of them end a copy alike.
+func sourcePrecondition(err error) error {
+	e := s3Error(codePrecondition, "")
+	if failed, ok := err.(*apiError); ok {
+		for _, d := range failed.details {
+			e.details = append(e.details, detail{d.name, strings.ToLower(copyConditions[d.value])})
+		}
+	}
+	return e
 }
 
 type copyResult struct {
@@ -139,9 +155,7 @@ func (c *call) copyObject() error {
 func (c *call) newCopy(src *source) (p putRequest, err error) {
 	h := c.r.Header
 	p = putRequest{location: c.location(), body: src.body, size: src.size}
-	if p.attr, err = objectAttributes(h); err != nil {
-		return p, err
-	}
+	p.attr = newAttributes(h)
 	switch directive := h.Get("X-Amz-Metadata-Directive"); directive {
 	case "", "COPY":
 		if src.bucket == c.bucket && src.key == c.key {
@@ -160,6 +174,9 @@ func (c *call) newCopy(src *source) (p putRequest, err error) {
 		return p, s3Error(codeInvalidArgument, "Unknown metadata directive.")
 	}
 	p.digests.algorithm = strings.ToLower(h.Get("X-Amz-Checksum-Algorithm"))
+	for a := range src.attr.Sums { // there is one at most
+		p.digests.algorithm = cmp.Or(p.digests.algorithm, a)
+	}
 	if p.digests.algorithm != "" && newChecksum(p.digests.algorithm) == nil {
 		return p, notImplemented("The checksum algorithm " + p.digests.algorithm)
 	}

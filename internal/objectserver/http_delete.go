@@ -18,6 +18,10 @@ type (
 		Key       string
 		VersionID string `xml:"VersionId"`
 		ETag      string
+
+		// Conditions of directory buckets.
+		LastModifiedTime *string
+		Size             *string
 	}
 	deleteResult struct {
 		XMLName struct{} `xml:"http://s3.amazonaws.com/doc/2006-03-01/ DeleteResult"`
@@ -44,6 +48,8 @@ func (c *call) deleteObjects() error {
 	for i, k := range req.Objects {
 		if k.VersionID != "" && k.VersionID != "null" {
 			errs[i] = notImplemented("Deleting a version")
+		} else if k.LastModifiedTime != nil || k.Size != nil {
+			errs[i] = notImplemented("Deleting under the condition of a time or size")
 		} else if errs[i] = c.allow("s3:DeleteObject", k.Key); errs[i] == nil {
 			keys, at = append(keys, k), append(at, i)
 		}
@@ -65,23 +71,13 @@ func (c *call) deleteObjects() error {
 
 // readDelete reads a request to delete many, whose body must be protected.
 func (c *call) readDelete() (req deleteRequest, err error) {
-	want, err := bodyDigests(c.r.Header, c.body)
-	if err != nil {
+	protected, err := c.readProtected(&req)
+	switch {
+	case err != nil:
 		return req, err
-	}
-	if want.md5 == "" && want.sums == nil && want.trailer == nil {
+	case !protected:
 		return req, s3Error("InvalidRequest", "Missing required header for this request: Content-MD5 OR x-amz-checksum-*")
-	}
-	d := newDigester(want)
-	c.body = tee{c.body, d}
-	ok, err := c.readXML(&req)
-	if err != nil {
-		return req, err
-	}
-	if err := d.check(); err != nil {
-		return req, err
-	}
-	if !ok || len(req.Objects) == 0 || len(req.Objects) > maxDelete {
+	case len(req.Objects) == 0 || len(req.Objects) > maxDelete:
 		return req, s3Error("MalformedXML", "")
 	}
 	return req, nil

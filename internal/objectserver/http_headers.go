@@ -22,9 +22,10 @@ var keptHeaders = []string{
 // echoedHeaders are those of keptHeaders that answers to writes repeat.
 var echoedHeaders = keptHeaders[5:]
 
-// checkWriteHeaders refuses headers that ask for what is not there. Nothing
-// that changes what an object is or who sees it is dropped silently.
-func checkWriteHeaders(h http.Header) error {
+// checkHeaders refuses headers that ask for what is not there. Nothing that
+// changes what an object is, who sees it, or when a change is made, is dropped
+// silently.
+func checkHeaders(h http.Header) error {
 	for name, values := range h {
 		rest, ok := strings.CutPrefix(name, "X-Amz-")
 		if !ok {
@@ -46,7 +47,7 @@ func checkWriteHeaders(h http.Header) error {
 		case rest == "Bucket-Object-Lock-Enabled", rest == "Server-Side-Encryption-Bucket-Key-Enabled":
 			refused = strings.EqualFold(v, "true")
 		case rest == "Server-Side-Encryption-Aws-Kms-Key-Id":
-		case rest == "Tagging", rest == "Website-Redirect-Location", rest == "Write-Offset-Bytes",
+		case rest == "Tagging", rest == "Website-Redirect-Location", rest == "Write-Offset-Bytes", strings.HasPrefix(rest, "If-Match-"),
 			strings.HasPrefix(rest, "Grant-"), strings.HasPrefix(rest, "Object-Lock-"),
 			strings.HasPrefix(rest, "Copy-Source-Server-Side-Encryption-"), strings.HasPrefix(rest, "Server-Side-Encryption-"):
 			refused = true
@@ -59,10 +60,7 @@ func checkWriteHeaders(h http.Header) error {
 }
 
 // objectAttributes reads what an object is to say of itself.
-func objectAttributes(h http.Header) (attributes, error) {
-	if err := checkWriteHeaders(h); err != nil {
-		return attributes{}, err
-	}
+func newAttributes(h http.Header) attributes {
 	a := attributes{Type: h.Get("Content-Type")}
 	for _, name := range keptHeaders {
 		v := strings.Join(h.Values(name), ", ")
@@ -84,7 +82,7 @@ func objectAttributes(h http.Header) (attributes, error) {
 			a.Metadata[strings.ToLower(rest)] = strings.Join(values, ",")
 		}
 	}
-	return a, nil
+	return a
 }
 
 // withoutChunked removes aws-chunked, which is of the transfer, from a list of

@@ -29,9 +29,7 @@ func (c *call) putObject() error {
 func (c *call) newPut() (p putRequest, err error) {
 	h := c.r.Header
 	p = putRequest{location: c.location(), body: c.body, size: c.body.Length()}
-	if p.attr, err = objectAttributes(h); err != nil {
-		return p, err
-	}
+	p.attr = newAttributes(h)
 	if p.digests, err = bodyDigests(h, c.body); err != nil {
 		return p, err
 	}
@@ -114,15 +112,18 @@ func checkRead(h http.Header, f *found) error {
 	} else if t, err := http.ParseTime(h.Get("If-Unmodified-Since")); err == nil && modified.After(t) {
 		return preconditionFailed("If-Unmodified-Since")
 	}
-	notModified := &apiError{status: http.StatusNotModified, code: "NotModified"}
 	if v := h.Get("If-None-Match"); v != "" {
 		if matchesETag(v, f.etag) {
-			return notModified
+			return notModified("If-None-Match")
 		}
 	} else if t, err := http.ParseTime(h.Get("If-Modified-Since")); err == nil && !modified.After(t) {
-		return notModified
+		return notModified("If-Modified-Since")
 	}
 	return nil
+}
+
+func notModified(condition string) error {
+	return &apiError{status: http.StatusNotModified, code: "NotModified", details: []detail{{"Condition", condition}}}
 }
 
 // matchesETag reports whether a list of ETags, or "*", names etag.

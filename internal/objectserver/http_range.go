@@ -1,6 +1,8 @@
 package objectserver
 
 import (
+	"errors"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -102,13 +104,18 @@ func parseRange(v string, size int64) (r byteRange, ok bool, err error) {
 	return byteRange{first, last - first + 1}, true, nil
 }
 
+// parseOffset reads a number. One that is too large is as good as the largest.
 func parseOffset(s string) (int64, error) {
 	n, err := strconv.ParseUint(s, 10, 63)
+	if errors.Is(err, strconv.ErrRange) {
+		return math.MaxInt64, nil
+	}
 	return int64(n), err
 }
 
 func rangeError(v string, size int64) error {
 	e := s3Error(codeInvalidRange, "")
+	e.header = [2]string{"Content-Range", "bytes */" + strconv.FormatInt(size, 10)}
 	e.details = []detail{{"RangeRequested", v}, {"ActualObjectSize", strconv.FormatInt(size, 10)}}
 	return e
 }

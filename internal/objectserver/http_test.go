@@ -25,6 +25,7 @@ type rawTest struct {
 	status int
 	code   string // S3's error code
 	want   string // of the body
+	check  func(body []byte) error
 }
 
 func (test rawTest) run(t *testing.T, srv *httptest.Server) *http.Response {
@@ -61,6 +62,11 @@ func (test rawTest) run(t *testing.T, srv *httptest.Server) *http.Response {
 	if test.want != "" && string(b) != test.want {
 		t.Errorf("body %q, want %q", b, test.want)
 	}
+	if test.check != nil {
+		if err := test.check(b); err != nil {
+			t.Errorf("%v\n%s", err, b)
+		}
+	}
 	return res
 }
 
@@ -86,19 +92,34 @@ func TestRanges(t *testing.T) {
 		{"bytes=x-", 200, "0123456789"},
 		{"lines=0-1", 200, "0123456789"},
 		{"bytes=-", 200, "0123456789"},
-		{"bytes=0-99999999999999999999", 200, "0123456789"},
+		{"bytes=0-", 206, "0123456789"},
+		{"bytes=0-99999999999999999999", 206, "0123456789"},
+		{"bytes=-99999999999999999999", 206, "0123456789"},
+		{"bytes=99999999999999999999-", 416, ""},
+		{"bytes=9223372036854775807-9223372036854775807", 416, ""},
+		{"bytes=99999999999999999999-1", 200, "0123456789"},
+		{"bytes=0-0,-1", 200, "0123456789"},
+		{"bytes=+1-2", 200, "0123456789"},
+		{"bytes=-1-2", 200, "0123456789"},
+		{"bytes=", 200, "0123456789"},
+		{" bytes=0-3", 206, "0123"},
 	}
 	for _, test := range tests {
 		t.Run(test.spec, func(t *testing.T) {
 			header := map[string]string{"Range": test.spec}
 			rawTest{method: "GET", path: "/bucket/k", header: header, status: test.status, want: test.want}.run(t, srv)
 			res := rawTest{method: "HEAD", path: "/bucket/k", header: header, status: test.status}.run(t, srv)
+			if got := res.Header.Get("Content-Range"); test.status == 416 && got != "bytes */10" {
+				t.Errorf("HEAD: Content-Range %q, want that of 10 bytes", got)
+			}
 			if test.status < 300 && res.ContentLength != int64(len(test.want)) {
 				t.Errorf("HEAD: length %d, want %d", res.ContentLength, len(test.want))
 			}
 		})
 	}
-	rawTest{method: "GET", path: "/bucket/empty", header: map[string]string{"Range": "bytes=0-"}, status: 416, code: "InvalidRange"}.run(t, srv)
+	for _, spec := range []string{"bytes=0-", "bytes=-1", "bytes=0-0"} {
+		rawTest{method: "GET", path: "/bucket/empty", header: map[string]string{"Range": spec}, status: 416, code: "InvalidRange"}.run(t, srv)
+	}
 }
 
 func TestRaw(t *testing.T) {
@@ -124,7 +145,7 @@ func TestRaw(t *testing.T) {
 		{name: "long key", method: "PUT", path: "/bucket/" + long, status: 400, code: "KeyTooLongError"},
 		{name: "long key read", method: "GET", path: "/bucket/" + long, status: 400, code: "KeyTooLongError"},
 
-		{name: "unknown sub-resource of object", method: "DELETE", path: "/bucket/k?tagging", status: 501, code: "NotImplemented"},
+		{name: "unknown sub-resource of object", method: "DELETE", path: "/bucket/k?renameObject", status: 501, code: "NotImplemented"},
 		{name: "unknown sub-resource of bucket", method: "DELETE", path: "/bucket?policy", status: 501, code: "NotImplemented"},
 		{name: "unknown sub-resource of put", method: "PUT", path: "/bucket/k?retention", status: 501, code: "NotImplemented"},
 		{name: "unknown sub-resource of a listing", method: "GET", path: "/bucket?versions", status: 501, code: "NotImplemented"},
@@ -153,7 +174,12 @@ func TestRaw(t *testing.T) {
 		{name: "public acl", method: "PUT", path: "/bucket/acl", header: h("x-amz-acl", "public-read"), status: 501, code: "NotImplemented"},
 		{name: "storage class", method: "PUT", path: "/bucket/acl", header: h("x-amz-storage-class", "GLACIER"), status: 501, code: "NotImplemented"},
 		{name: "customer key", method: "PUT", path: "/bucket/acl", header: h("x-amz-server-side-encryption-customer-algorithm", "AES256"), status: 501, code: "NotImplemented"},
+		{name: "customer key of a read", method: "GET", path: "/bucket/acl", header: h("x-amz-server-side-encryption-customer-algorithm", "AES256"), status: 501, code: "NotImplemented"},
+		{name: "object lock", method: "PUT", path: "/bucket/acl", header: h("x-amz-object-lock-mode", "GOVERNANCE"), status: 501, code: "NotImplemented"},
 		{name: "tags", method: "PUT", path: "/bucket/acl", header: h("x-amz-tagging", "a=b"), status: 501, code: "NotImplemented"},
+		{name: "grant", method: "PUT", path: "/bucket/acl", header: h("x-amz-grant-read", "id=1"), status: 501, code: "NotImplemented"},
+		{name: "redirect", method: "PUT", path: "/bucket/acl", header: h("x-amz-website-redirect-location", "/x"), status: 501, code: "NotImplemented"},
+		{name: "conditional delete by size", method: "DELETE", path: "/bucket/acl", header: h("x-amz-if-match-size", "1"), status: 501, code: "NotImplemented"},
 		{name: "copy of a version", method: "PUT", path: "/bucket/acl", header: h("x-amz-copy-source", "/bucket/k?versionId=1"), status: 501, code: "NotImplemented"},
 		{name: "copy of nothing", method: "PUT", path: "/bucket/acl", header: h("x-amz-copy-source", "bucket"), status: 400, code: "InvalidArgument"},
 		{name: "metadata", method: "PUT", path: "/bucket/acl", header: h("x-amz-meta-a", strings.Repeat("v", 3000)), status: 400, code: "MetadataTooLarge"},
@@ -273,10 +299,14 @@ func (z *zeros) Read(p []byte) (int, error) {
 // TestMemory stores and reads an object that is much larger than what may be
 // held of it.
 func TestMemory(t *testing.T) {
-	const size, most = 64 << 20, 4 << 20
+	const most = 4 << 20
 	h := NewHandler(openTest(t, t.TempDir(), Options{}), HandlerOptions{})
 	for _, method := range []string{"PUT", "GET"} {
-		for _, length := range []int64{size, -1} {
+		for _, length := range []int64{256 << 20, -1} {
+			size := max(length, 64<<20)
+			if method == "GET" {
+				size = 64 << 20 // which is there last
+			}
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
 			w := &countingWriter{discardWriter: discardWriter{header: http.Header{}}}
@@ -285,7 +315,7 @@ func TestMemory(t *testing.T) {
 			if got := after.TotalAlloc - before.TotalAlloc; got > most {
 				t.Errorf("%s of %d bytes allocates %d", method, size, got)
 			}
-			if method == "GET" && w.n != size {
+			if method == "GET" && int64(w.n) != size {
 				t.Errorf("GET: %d bytes, want %d", w.n, size)
 			}
 		}

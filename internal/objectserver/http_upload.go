@@ -19,10 +19,8 @@ func (c *call) createUpload() error {
 	if h.Get(copySource) != "" {
 		return notImplemented("The header x-amz-copy-source here")
 	}
-	attr, err := objectAttributes(h)
-	if err != nil {
-		return err
-	}
+	attr := newAttributes(h)
+	var err error
 	if attr.Algorithm, attr.Full, err = uploadChecksum(h); err != nil {
 		return err
 	}
@@ -76,9 +74,6 @@ func uploadChecksum(h http.Header) (algorithm string, full bool, err error) {
 }
 
 func (c *call) uploadPart() error {
-	if err := checkWriteHeaders(c.r.Header); err != nil {
-		return err
-	}
 	n, err := strconv.Atoi(c.query.Get("partNumber"))
 	if err != nil || n < 1 || n > maxParts {
 		return s3Error(codeInvalidArgument, "Part number must be an integer between 1 and 10000, inclusive")
@@ -154,16 +149,21 @@ func (c *call) completeUpload() error {
 	return c.writeXML(&res)
 }
 
+type (
+	completeDocument struct {
+		XMLName struct{}       `xml:"CompleteMultipartUpload"`
+		Parts   []completePart `xml:"Part"`
+	}
+	completePart struct {
+		PartNumber int
+		ETag       string
+		checksumElements
+	}
+)
+
 // newComplete reads a request to complete an upload.
 func (c *call) newComplete() (q completeRequest, err error) {
-	var body struct {
-		XMLName struct{} `xml:"CompleteMultipartUpload"`
-		Parts   []struct {
-			PartNumber int
-			ETag       string
-			checksumElements
-		} `xml:"Part"`
-	}
+	var body completeDocument
 	q = completeRequest{upload: c.upload(), size: -1}
 	if q.cond, err = writeConditions(c.r.Header); err != nil {
 		return q, err
