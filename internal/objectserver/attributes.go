@@ -15,6 +15,8 @@ type attributes struct {
 	Sums     map[string]string `json:"s,omitempty"` // checksums in base64, by algorithm
 	Full     bool              `json:"f,omitempty"` // the checksum is of the object's bytes, not of its parts' checksums
 
+	Tags []tag `json:"g,omitempty"`
+
 	// Algorithm is the checksum that an upload's object shall have.
 	Algorithm string `json:"c,omitempty"`
 }

@@ -19,17 +19,17 @@ type Bucket struct {
 
 // CreateBucket makes a bucket; Exists if it is there.
 func (s *Store) CreateBucket(ctx context.Context, name string) error {
-	return s.createBucket(ctx, name, "")
+	return s.createBucket(ctx, name, "", nil)
 }
 
-func (s *Store) createBucket(ctx context.Context, name, region string) error {
+func (s *Store) createBucket(ctx context.Context, name, region string, tags []tag) error {
 	if err := ended(ctx); err != nil {
 		return err
 	}
 	if !validBucketName(name) {
 		return deferd.Errorf(deferd.Invalid, codeBucketName)
 	}
-	r := &record{Op: opBucket, Bucket: name, Time: time.Now().UnixNano(), Region: region}
+	r := &record{Op: opBucket, Bucket: name, Time: time.Now().UnixNano(), Region: region, Tags: tags}
 	buf, err := encodeRecord(r, nil)
 	if err != nil {
 		return err
@@ -80,6 +80,22 @@ func (s *Store) DeleteBucket(ctx context.Context, name string) error {
 			}
 		}
 		return s.changes(records)
+	})
+}
+
+// updateBucket changes what a bucket says of itself.
+func (s *Store) updateBucket(ctx context.Context, name string, update func(*bucket)) error {
+	if err := ended(ctx); err != nil {
+		return err
+	}
+	return s.commit(true, func() ([]change, error) {
+		b := s.buckets[name]
+		if b == nil {
+			return nil, errNoSuchBucket
+		}
+		updated := *b
+		update(&updated)
+		return s.changes([]*record{updated.record()})
 	})
 }
 

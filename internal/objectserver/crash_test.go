@@ -29,14 +29,23 @@ func dataFiles(t *testing.T, dir string) []string {
 	return names
 }
 
-// snapshot copies a store's directory as a crash would leave it.
+// snapshot copies a store's directory as a crash would leave it. Files that
+// nothing refers to are removed behind the answer, also while this copies; then
+// it begins anew.
 func snapshot(t *testing.T, dir string) string {
 	t.Helper()
-	to := t.TempDir()
-	if err := os.CopyFS(to, os.DirFS(dir)); err != nil {
-		t.Fatal(err)
+	for range 20 {
+		to := t.TempDir()
+		err := os.CopyFS(to, os.DirFS(dir))
+		if err == nil {
+			return to
+		}
+		if !errors.Is(err, os.ErrNotExist) {
+			t.Fatal(err)
+		}
 	}
-	return to
+	t.Fatalf("files of %s keep going", dir)
+	return ""
 }
 
 // contents returns every object's body by key; long ones as their digest.
@@ -203,6 +212,56 @@ func TestTornTail(t *testing.T) {
 	}
 }
 
+// TestTornTags cuts the log after every byte of records that change tags: they are as
+// they were, or as they shall be.
+func TestTornTags(t *testing.T) {
+	dir := t.TempDir()
+	s := openTest(t, dir, Options{})
+	ctx := t.Context()
+	mustPut(t, s, "k", "body")
+	begin := s.last.size
+	steps := []struct {
+		do   func() error
+		size int64
+	}{
+		{do: func() error { return s.setObjectTags(ctx, at("k"), []tag{{"a", "1"}}) }},
+		{do: func() error { return s.setBucketTags(ctx, "bucket", []tag{{"b", "2"}}) }},
+		{do: func() error { return s.setObjectTags(ctx, at("k"), nil) }},
+	}
+	for i := range steps {
+		if err := steps[i].do(); err != nil {
+			t.Fatal(err)
+		}
+		steps[i].size = s.last.size
+	}
+	s.Close()
+	log, err := os.ReadFile(lastSegment(t, dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := begin; n <= int64(len(log)); n++ {
+		if err := os.WriteFile(lastSegment(t, dir), log[:n], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r := openTest(t, dir, Options{})
+		f, err := r.find(at("k"), true)
+		if err != nil || string(f.data) != "body" {
+			t.Fatalf("cut at %d: %v", n, err)
+		}
+		b, err := r.bucket("bucket")
+		if err != nil {
+			t.Fatalf("cut at %d: %v", n, err)
+		}
+		got := []bool{f.attr.Tags != nil || n >= steps[2].size, b.tags != nil, f.attr.Tags == nil && n >= steps[0].size}
+		for i, step := range steps {
+			if done := n >= step.size; got[i] != done {
+				t.Errorf("cut at %d: step %d is done %v, want %v", n, i, got[i], done)
+			}
+		}
+		r.Close()
+	}
+}
+
 // TestDamage changes each byte of records that were synced before others were
 // written: nothing may be lost silently.
 func TestDamage(t *testing.T) {
@@ -247,8 +306,8 @@ func TestOpenRefuses(t *testing.T) {
 			return os.WriteFile(filepath.Join(dir, "diary.txt"), nil, 0o600)
 		}, "diary.txt"},
 		{"newer version", func(dir string) error {
-			return os.WriteFile(filepath.Join(dir, formatFile), []byte(formatMagic+"version 2\n"), 0o600)
-		}, "version 2"},
+			return os.WriteFile(filepath.Join(dir, formatFile), []byte(formatMagic+"version 3\n"), 0o600)
+		}, "version 3"},
 		{"other format", func(dir string) error { return os.WriteFile(filepath.Join(dir, formatFile), []byte("x"), 0o600) }, formatFile},
 		{"foreign segment", func(dir string) error { return os.WriteFile(filepath.Join(dir, segmentsDir, "x"), nil, 0o600) }, segmentsDir},
 		{"foreign data file", func(dir string) error { return os.WriteFile(filepath.Join(dir, filesDir, "x"), nil, 0o600) }, filesDir},

@@ -13,7 +13,7 @@
 //
 // # What lies where
 //
-//	FORMAT                  magic and version; locked while the store is open
+//	FORMAT                  magic and version (2; 1 is upgraded); locked while the store is open
 //	segments/<number>.log   the log
 //	files/<random>.dat      data of large objects and of parts
 //
@@ -25,7 +25,8 @@
 // are removed at start. Names are random and never derived from keys.
 //
 // The index of keys is kept in memory and rebuilt from the log at start.
-// Attributes stay on disk.
+// Attributes stay on disk. Tags are attributes: to change them the object's
+// record is written anew. A bucket's tags are in its record.
 //
 // # When the disk fails
 //

@@ -13,6 +13,7 @@ const (
 	codeNoSuchKey        = "NoSuchKey"
 	codeNoSuchBucket     = "NoSuchBucket"
 	codeNoSuchUpload     = "NoSuchUpload"
+	codeNoSuchTagSet     = "NoSuchTagSet"
 	codeBucketExists     = "BucketAlreadyOwnedByYou"
 	codeBucketNotEmpty   = "BucketNotEmpty"
 	codeBucketName       = "InvalidBucketName"

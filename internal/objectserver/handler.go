@@ -109,6 +109,9 @@ func (c *call) serve() (err error) {
 	if err := checkHeaders(c.r.Header); err != nil {
 		return err
 	}
+	if c.r.Header.Get(taggingHeader) != "" && (op.action != "s3:PutObject" || c.query.Has("uploadId")) {
+		return notImplemented("The header x-amz-tagging here")
+	}
 	if v := c.query.Get("versionId"); v != "" && v != "null" {
 		return notImplemented("A version")
 	}
@@ -251,6 +254,9 @@ const (
 
 // operations are all there are. Marked ones stand before plain ones.
 var operations = []operation{
+	{"GET", objectLevel, "tagging", "versionId", "s3:GetObjectTagging", (*call).objectTagging},
+	{"PUT", objectLevel, "tagging", "versionId", "s3:PutObjectTagging", (*call).putObjectTagging},
+	{"DELETE", objectLevel, "tagging", "versionId", "s3:DeleteObjectTagging", (*call).deleteObjectTagging},
 	{"GET", objectLevel, "uploadId", "max-parts part-number-marker", "s3:ListMultipartUploadParts", (*call).listParts},
 	{"GET", objectLevel, "", getParams, "s3:GetObject", (*call).getObject},
 	{"HEAD", objectLevel, "", getParams, "s3:GetObject", (*call).getObject},
@@ -261,6 +267,9 @@ var operations = []operation{
 	{"POST", objectLevel, "uploads", "", "s3:PutObject", (*call).createUpload},
 	{"POST", objectLevel, "uploadId", "", "s3:PutObject", (*call).completeUpload},
 	{"GET", bucketLevel, "location", "", "s3:GetBucketLocation", (*call).bucketLocation},
+	{"GET", bucketLevel, "tagging", "", "s3:GetBucketTagging", (*call).bucketTagging},
+	{"PUT", bucketLevel, "tagging", "", "s3:PutBucketTagging", (*call).putBucketTagging},
+	{"DELETE", bucketLevel, "tagging", "", "s3:PutBucketTagging", (*call).deleteBucketTagging},
 	{"GET", bucketLevel, "uploads", "prefix delimiter max-uploads key-marker upload-id-marker encoding-type", "s3:ListBucketMultipartUploads", (*call).listUploads},
 	{"GET", bucketLevel, "list-type", listParams + " continuation-token start-after fetch-owner", "s3:ListBucket", (*call).listObjectsV2},
 	{"GET", bucketLevel, "", listParams + " marker", "s3:ListBucket", (*call).listObjects},

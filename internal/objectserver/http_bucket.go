@@ -22,7 +22,7 @@ type bucketDocument struct {
 	LocationConstraint string
 	Location           *anyElement
 	Bucket             *anyElement
-	Tags               *anyElement
+	Tags               *tagsElement
 }
 
 func (c *call) createBucket() error {
@@ -30,13 +30,23 @@ func (c *call) createBucket() error {
 	if _, err := c.readXML(&req); err != nil {
 		return err
 	}
-	if req.Location != nil || req.Bucket != nil || req.Tags != nil {
+	if req.Location != nil || req.Bucket != nil {
 		return notImplemented("This kind of bucket")
+	}
+	var tags []tag
+	if req.Tags != nil {
+		if err := c.allow("s3:PutBucketTagging", ""); err != nil {
+			return err
+		}
+		tags = req.Tags.tags()
+		if err := checkBucketTags(tags); err != nil {
+			return err
+		}
 	}
 	if err := checkConstraint(c.region, req.LocationConstraint); err != nil {
 		return err
 	}
-	err := c.store.createBucket(c.r.Context(), c.bucket, req.LocationConstraint)
+	err := c.store.createBucket(c.r.Context(), c.bucket, req.LocationConstraint, tags)
 	if deferd.CodeOf(err) == deferd.Exists && c.region == "us-east-1" {
 		err = nil // one's own bucket again
 	}

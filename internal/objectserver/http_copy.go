@@ -156,6 +156,10 @@ func (c *call) newCopy(src *source) (p putRequest, err error) {
 	h := c.r.Header
 	p = putRequest{location: c.location(), body: src.body, size: src.size}
 	p.attr = newAttributes(h)
+	tags, err := c.copiedTags(src)
+	if err != nil {
+		return p, err
+	}
 	switch directive := h.Get("X-Amz-Metadata-Directive"); directive {
 	case "", "COPY":
 		if src.bucket == c.bucket && src.key == c.key {
@@ -173,6 +177,7 @@ func (c *call) newCopy(src *source) (p putRequest, err error) {
 	default:
 		return p, s3Error(codeInvalidArgument, "Unknown metadata directive.")
 	}
+	p.attr.Tags = tags
 	p.digests.algorithm = strings.ToLower(h.Get("X-Amz-Checksum-Algorithm"))
 	for a := range src.attr.Sums { // there is one at most
 		p.digests.algorithm = cmp.Or(p.digests.algorithm, a)
@@ -182,6 +187,18 @@ func (c *call) newCopy(src *source) (p putRequest, err error) {
 	}
 	p.cond, err = writeConditions(h)
 	return p, err
+}
+
+// copiedTags returns the tags of a copy: the source's, unless the request
+// replaces them.
+func (c *call) copiedTags(src *source) ([]tag, error) {
+	switch c.r.Header.Get("X-Amz-Tagging-Directive") {
+	case "", "COPY":
+		return src.attr.Tags, nil
+	case "REPLACE":
+		return c.newTagging()
+	}
+	return nil, s3Error(codeInvalidArgument, "Unknown tagging directive.")
 }
 
 // copyPart stores a part that is a copy of an object or of a part of one.

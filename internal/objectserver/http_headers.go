@@ -47,7 +47,7 @@ func checkHeaders(h http.Header) error {
 		case rest == "Bucket-Object-Lock-Enabled", rest == "Server-Side-Encryption-Bucket-Key-Enabled":
 			refused = strings.EqualFold(v, "true")
 		case rest == "Server-Side-Encryption-Aws-Kms-Key-Id":
-		case rest == "Tagging", rest == "Website-Redirect-Location", rest == "Write-Offset-Bytes", strings.HasPrefix(rest, "If-Match-"),
+		case rest == "Website-Redirect-Location", rest == "Write-Offset-Bytes", strings.HasPrefix(rest, "If-Match-"),
 			strings.HasPrefix(rest, "Grant-"), strings.HasPrefix(rest, "Object-Lock-"),
 			strings.HasPrefix(rest, "Copy-Source-Server-Side-Encryption-"), strings.HasPrefix(rest, "Server-Side-Encryption-"):
 			refused = true

@@ -30,6 +30,9 @@ func (c *call) newPut() (p putRequest, err error) {
 	h := c.r.Header
 	p = putRequest{location: c.location(), body: c.body, size: c.body.Length()}
 	p.attr = newAttributes(h)
+	if p.attr.Tags, err = c.newTagging(); err != nil {
+		return p, err
+	}
 	if p.digests, err = bodyDigests(h, c.body); err != nil {
 		return p, err
 	}
@@ -71,6 +74,7 @@ func (c *call) getObject() error {
 		return err
 	}
 	setObject(h, f)
+	setTagCount(h, f.attr.Tags)
 	c.overrideHeaders(h)
 	h.Set("Content-Length", strconv.FormatInt(part.n, 10))
 	status := http.StatusOK

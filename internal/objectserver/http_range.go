@@ -48,7 +48,7 @@ func (c *call) numberedPart(f *found, number string) (byteRange, bool, error) {
 		return byteRange{}, false, s3Error(codeInvalidArgument, "Part number must be an integer between 1 and 10000, inclusive")
 	}
 	parts := []fileRef{{Size: f.size}}
-	if f.upload != "" {
+	if f.upload() != "" {
 		parts = f.blob.files
 		c.w.Header().Set("X-Amz-Mp-Parts-Count", strconv.Itoa(len(parts)))
 	}

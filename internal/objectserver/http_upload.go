@@ -21,6 +21,9 @@ func (c *call) createUpload() error {
 	}
 	attr := newAttributes(h)
 	var err error
+	if attr.Tags, err = c.newTagging(); err != nil {
+		return err
+	}
 	if attr.Algorithm, attr.Full, err = uploadChecksum(h); err != nil {
 		return err
 	}

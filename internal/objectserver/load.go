@@ -18,7 +18,12 @@ const (
 	filesDir    = "files"
 
 	formatMagic   = "deferd object store\n"
-	formatVersion = "version 1\n"
+	formatVersion = "version 2\n"
+
+	// Version 1 knows no tags. It is read, and
+	// becomes a version 2 when it is opened: a program that knows only version
+	// 1 would lose them when it cleans the log, so it must not open the store.
+	formatVersion1 = "version 1\n"
 )
 
 // openDir makes or checks the directory and locks it.
@@ -48,7 +53,27 @@ func (s *Store) openDir() error {
 		s.lock.Close()
 		return fmt.Errorf("%s is in use by another process: %w", s.dir, err)
 	}
+	if string(b) == formatMagic+formatVersion1 {
+		if err := s.upgrade(format); err != nil {
+			s.lock.Close()
+			return fmt.Errorf("%s: upgrade from version 1: %w", s.dir, err)
+		}
+	}
 	return nil
+}
+
+// upgrade makes FORMAT say the version of today. One byte changes in place, so
+// a crash leaves the one or the other, and the lock stays.
+func (s *Store) upgrade(format string) error {
+	f, err := os.OpenFile(format, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt([]byte(formatMagic+formatVersion), 0)
+	if err == nil {
+		err = s.disk.sync(f)
+	}
+	return errors.Join(err, f.Close())
 }
 
 func checkFormat(path, text string) error {
@@ -56,7 +81,7 @@ func checkFormat(path, text string) error {
 	if !ok {
 		return fmt.Errorf("%s does not describe an object store: move %s away", path, filepath.Dir(path))
 	}
-	if rest != formatVersion {
+	if rest != formatVersion && rest != formatVersion1 {
 		return fmt.Errorf("%s says %q; this program reads %q, and the one that wrote it is needed", path, strings.TrimSpace(rest), strings.TrimSpace(formatVersion))
 	}
 	return nil

@@ -61,6 +61,7 @@ type stored struct {
 	size int64
 
 	modified int64 // Unix nanoseconds
+	tags     []tag
 }
 
 // Put stores a whole object.

@@ -52,6 +52,7 @@ type record struct {
 	Upload string      `json:"u,omitempty"`
 	Part   int         `json:"p,omitempty"`
 	Region string      `json:"r,omitempty"` // a bucket's LocationConstraint
+	Tags   []tag       `json:"g,omitempty"` // a bucket's
 }
 
 var (

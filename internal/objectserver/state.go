@@ -29,15 +29,32 @@ type entry struct {
 	pos         pos
 	etag        string // without quotes
 	size        int64
-	modified    int64  // Unix nanoseconds
-	upload      string // the upload that made it, or ""
-	blob        *blob  // nil if the data lies in the record
+	modified    int64 // Unix nanoseconds
+	blob        *blob // nil if the data lies in the record
+	tagged      bool  // it has tags
+}
+
+// upload returns the ID of the upload that made the object, or "".
+func (e *entry) upload() string {
+	if e.blob == nil {
+		return ""
+	}
+	return e.blob.upload
+}
+
+// files returns the object's files; none if its data lies in the record.
+func (e *entry) files() []fileRef {
+	if e.blob == nil {
+		return nil
+	}
+	return e.blob.files
 }
 
 // A blob is the data of an object that is in files.
 type blob struct {
 	pin
-	files []fileRef
+	files  []fileRef
+	upload string // that made the object, or ""
 }
 
 // A fileRef names a data file.
@@ -50,7 +67,13 @@ type bucket struct {
 	name    string
 	created int64
 	region  string
+	tags    []tag
 	pos     pos
+}
+
+// record is what is logged of a bucket.
+func (b *bucket) record() *record {
+	return &record{Op: opBucket, Bucket: b.name, Time: b.created, Region: b.region, Tags: b.tags}
 }
 
 type upload struct {
@@ -112,7 +135,7 @@ func (st *state) apply(r *record, p pos) {
 	l := deferd.Location{Bucket: r.Bucket, Key: r.Key}
 	switch r.Op {
 	case opBucket:
-		st.setBucket(&bucket{r.Bucket, r.Time, r.Region, p})
+		st.setBucket(&bucket{r.Bucket, r.Time, r.Region, r.Tags, p})
 	case opDeleteBucket:
 		st.dropBucket(r.Bucket)
 	case opPut:
@@ -151,7 +174,7 @@ func (st *state) lookup(l deferd.Location) *entry {
 func (st *state) putObject(r *record, p pos) {
 	e := &entry{
 		bucket: r.Bucket, key: r.Key, pos: p,
-		etag: r.ETag, size: r.Size, modified: r.Time, upload: r.Upload,
+		etag: r.ETag, size: r.Size, modified: r.Time, tagged: r.Attr != nil && len(r.Attr.Tags) > 0,
 	}
 	if r.Upload != "" {
 		st.setDone(r.Upload, &completion{
@@ -166,7 +189,7 @@ func (st *state) putObject(r *record, p pos) {
 	case moved:
 		e.blob = old.blob
 	case r.Files != nil:
-		e.blob = st.newBlob(r.Files)
+		e.blob = st.newBlob(r.Files, r.Upload)
 	}
 	st.objects.Set(e)
 	p.keep()
@@ -184,8 +207,8 @@ func sameFiles(a, b []fileRef) bool {
 	return len(a) > 0 && len(b) > 0 && a[0].ID == b[0].ID
 }
 
-func (st *state) newBlob(files []fileRef) *blob {
-	b := &blob{files: files}
+func (st *state) newBlob(files []fileRef, upload string) *blob {
+	b := &blob{files: files, upload: upload}
 	b.init(func() { st.remove(files) })
 	return b
 }

@@ -164,6 +164,7 @@ func (s *Store) completeUpload(ctx context.Context, q completeRequest) (stored, 
 		return stored{}, err
 	}
 	var done stored
+	again := false
 	err := s.commit(true, func() ([]change, error) {
 		u := s.uploads[q.upload.ID]
 		if u == nil || u.location != q.upload.Location {
@@ -171,7 +172,7 @@ func (s *Store) completeUpload(ctx context.Context, q completeRequest) (stored, 
 			if c == nil || c.location != q.upload.Location {
 				return nil, errNoSuchUpload
 			}
-			done = stored{etag: c.etag, size: c.size}
+			done, again = stored{etag: c.etag, size: c.size, modified: c.time}, true
 			return nil, nil
 		}
 		if err := q.cond.check(s.lookup(u.location)); err != nil {
@@ -181,10 +182,25 @@ func (s *Store) completeUpload(ctx context.Context, q completeRequest) (stored, 
 		if err != nil {
 			return nil, err
 		}
-		done = stored{etag: r.ETag, sums: r.Attr.Sums, full: r.Attr.Full, size: r.Size}
+		done = stored{etag: r.ETag, sums: r.Attr.Sums, full: r.Attr.Full, size: r.Size, modified: r.Time, tags: r.Attr.Tags}
 		return s.changes([]*record{r})
 	})
+	if err == nil && again {
+		s.recall(q.upload, &done)
+	}
 	return done, err
+}
+
+// recall adds what is known of an upload's object while it is still there.
+func (s *Store) recall(u deferd.Upload, done *stored) {
+	f, err := s.find(u.Location, false)
+	if err != nil {
+		return
+	}
+	defer f.release()
+	if f.upload() == u.ID {
+		done.sums, done.full, done.tags = f.attr.Sums, f.attr.Full, f.attr.Tags
+	}
 }
 
 func checkPartOrder(parts []deferd.Part) error {
