@@ -22,6 +22,7 @@ var answers = map[string]answer{
 	"AccessDenied":                       {403, "Access Denied"},
 	"BadRequest":                         {400, "Bad Request"},
 	"InvalidTag":                         {400, "The tag provided was not a valid tag."},
+	codeNoSuchLifecycle:                  {404, "The lifecycle configuration does not exist"},
 	codeNoSuchTagSet:                     {404, "The TagSet does not exist"},
 	codeBadDigest:                        {400, "The Content-MD5 or checksum value that you specified did not match what the server received."},
 	codeBucketExists:                     {409, "Your previous request to create the named bucket succeeded and you already own it."},

@@ -212,8 +212,8 @@ func TestTornTail(t *testing.T) {
 	}
 }
 
-// TestTornTags cuts the log after every byte of records that change tags: they are as
-// they were, or as they shall be.
+// TestTornTags cuts the log after every byte of records that change tags and a
+// lifecycle: what they change is as it was, or as it shall be.
 func TestTornTags(t *testing.T) {
 	dir := t.TempDir()
 	s := openTest(t, dir, Options{})
@@ -226,6 +226,7 @@ func TestTornTags(t *testing.T) {
 	}{
 		{do: func() error { return s.setObjectTags(ctx, at("k"), []tag{{"a", "1"}}) }},
 		{do: func() error { return s.setBucketTags(ctx, "bucket", []tag{{"b", "2"}}) }},
+		{do: func() error { return s.setLifecycle(ctx, "bucket", &lifecycle{Minimum: "set"}) }},
 		{do: func() error { return s.setObjectTags(ctx, at("k"), nil) }},
 	}
 	for i := range steps {
@@ -252,7 +253,7 @@ func TestTornTags(t *testing.T) {
 		if err != nil {
 			t.Fatalf("cut at %d: %v", n, err)
 		}
-		got := []bool{f.attr.Tags != nil || n >= steps[2].size, b.tags != nil, f.attr.Tags == nil && n >= steps[0].size}
+		got := []bool{f.attr.Tags != nil || n >= steps[3].size, b.tags != nil, b.lifecycle != nil, f.attr.Tags == nil && n >= steps[0].size}
 		for i, step := range steps {
 			if done := n >= step.size; got[i] != done {
 				t.Errorf("cut at %d: step %d is done %v, want %v", n, i, got[i], done)

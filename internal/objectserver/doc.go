@@ -26,7 +26,7 @@
 //
 // The index of keys is kept in memory and rebuilt from the log at start.
 // Attributes stay on disk. Tags are attributes: to change them the object's
-// record is written anew. A bucket's tags are in its record.
+// record is written anew. A bucket's tags and lifecycle are in its record.
 //
 // # When the disk fails
 //

@@ -14,6 +14,7 @@ const (
 	codeNoSuchBucket     = "NoSuchBucket"
 	codeNoSuchUpload     = "NoSuchUpload"
 	codeNoSuchTagSet     = "NoSuchTagSet"
+	codeNoSuchLifecycle  = "NoSuchLifecycleConfiguration"
 	codeBucketExists     = "BucketAlreadyOwnedByYou"
 	codeBucketNotEmpty   = "BucketNotEmpty"
 	codeBucketName       = "InvalidBucketName"

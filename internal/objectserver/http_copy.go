@@ -145,6 +145,7 @@ func (c *call) copyObject() error {
 		return named(err, p.cond)
 	}
 	setEchoed(c.w.Header(), &p.attr)
+	c.setExpiration(c.w.Header(), st.size, st.modified, p.attr.Tags)
 	return c.writeXML(&copyResult{
 		ETag: quoteETag(st.etag), LastModified: formatTime(st.modified), checksumElements: newChecksumElements(st.sums),
 	})

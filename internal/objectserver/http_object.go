@@ -21,6 +21,7 @@ func (c *call) putObject() error {
 		return named(err, p.cond)
 	}
 	setStored(c.w.Header(), st, &p.attr)
+	c.setExpiration(c.w.Header(), st.size, st.modified, p.attr.Tags)
 	c.w.WriteHeader(http.StatusOK)
 	return nil
 }
@@ -75,6 +76,7 @@ func (c *call) getObject() error {
 	}
 	setObject(h, f)
 	setTagCount(h, f.attr.Tags)
+	c.setExpiration(h, f.size, f.modified, f.attr.Tags)
 	c.overrideHeaders(h)
 	h.Set("Content-Length", strconv.FormatInt(part.n, 10))
 	status := http.StatusOK

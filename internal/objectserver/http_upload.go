@@ -30,11 +30,12 @@ func (c *call) createUpload() error {
 	if _, err := c.readBody(); err != nil {
 		return err
 	}
-	id, err := c.store.createUpload(c.r.Context(), c.location(), attr)
+	id, created, err := c.store.createUpload(c.r.Context(), c.location(), attr)
 	if err != nil {
 		return err
 	}
 	setEchoed(c.w.Header(), &attr)
+	c.setAbort(c.w.Header(), created)
 	if attr.Algorithm != "" {
 		c.w.Header().Set("X-Amz-Checksum-Algorithm", strings.ToUpper(attr.Algorithm))
 		c.w.Header().Set("X-Amz-Checksum-Type", checksumType(attr.Full))
@@ -142,6 +143,7 @@ func (c *call) completeUpload() error {
 	if err != nil {
 		return named(err, q.cond)
 	}
+	c.setExpiration(c.w.Header(), st.size, st.modified, st.tags)
 	res := completeResult{
 		Location: "http://" + c.r.Host + c.r.URL.EscapedPath(), Bucket: c.bucket, Key: c.key,
 		ETag: quoteETag(st.etag), checksumElements: newChecksumElements(st.sums),
@@ -260,6 +262,7 @@ func (c *call) listParts() error {
 	if err != nil {
 		return err
 	}
+	c.setAbort(c.w.Header(), u.created)
 	res := listPartsResult{
 		Bucket: c.bucket, Key: c.key, UploadID: u.id, Initiator: c.owner(), Owner: c.owner(),
 		StorageClass: "STANDARD", PartNumberMarker: marker, MaxParts: most,

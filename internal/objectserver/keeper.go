@@ -15,8 +15,8 @@ const (
 	moveBytes  = 1 << 20 // of records that are moved in one commit; other callers wait for it
 )
 
-// keep does what the store needs now and then: it cleans the log and ends
-// uploads that nobody completes.
+// keep does what the store needs now and then: it cleans the log, ends uploads
+// that nobody completes, and deletes what lifecycle rules say.
 func (s *Store) keep() {
 	ticker := time.NewTicker(sweepEvery)
 	defer ticker.Stop()
@@ -29,9 +29,19 @@ func (s *Store) keep() {
 		case <-s.quit:
 			return
 		case <-s.wake:
+		case <-s.due:
+			s.sweep(time.Now())
 		case now := <-ticker.C:
 			s.sweep(now)
 		}
+	}
+}
+
+// sweepSoon tells the keeper that something may have become due.
+func (s *Store) sweepSoon() {
+	select {
+	case s.due <- struct{}{}:
+	default:
 	}
 }
 
@@ -42,13 +52,17 @@ func (s *Store) wakeKeeper() {
 	}
 }
 
-// sweep aborts uploads that have expired, and forgets old completions.
+// sweep ends what has expired, objects and uploads, and forgets old
+// completions.
 func (s *Store) sweep(now time.Time) {
+	if err := s.expireObjects(now); err != nil && !errors.Is(err, errClosed) {
+		s.log.Warn("delete expired objects", "err", err)
+	}
 	old := now.Add(-uploadExpiry)
 	err := s.commit(true, func() ([]change, error) {
 		var records []*record
 		for id, u := range s.uploads {
-			if u.created < old.UnixNano() {
+			if !s.uploadEnds(u).After(now) {
 				records = append(records, &record{Op: opAbort, Upload: id})
 			}
 		}
@@ -169,7 +183,7 @@ func (s *Store) needed(m moving) *record {
 	switch r.Op {
 	case opBucket:
 		if b := s.buckets[r.Bucket]; b != nil && b.pos == m.at {
-			return r
+			return b.record()
 		}
 	case opPut:
 		e, _ := s.objects.Get(&entry{bucket: r.Bucket, key: r.Key})

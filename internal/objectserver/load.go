@@ -20,7 +20,7 @@ const (
 	formatMagic   = "deferd object store\n"
 	formatVersion = "version 2\n"
 
-	// Version 1 knows no tags. It is read, and
+	// Version 1 knows no tags and lifecycles. It is read, and
 	// becomes a version 2 when it is opened: a program that knows only version
 	// 1 would lose them when it cleans the log, so it must not open the store.
 	formatVersion1 = "version 1\n"
@@ -242,7 +242,9 @@ func (s *Store) replay(g *segment, end int64) error {
 // check says what makes a record unusable.
 func (r *record) check() error {
 	switch r.Op {
-	case opBucket, opDeleteBucket, opDelete, opUpload, opAbort, opDone:
+	case opBucket:
+		return checkLifecycle(r.Cycle)
+	case opDeleteBucket, opDelete, opUpload, opAbort, opDone:
 	case opPut:
 		if r.Attr == nil {
 			return errors.New("object has no attributes")

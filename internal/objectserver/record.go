@@ -53,6 +53,7 @@ type record struct {
 	Part   int         `json:"p,omitempty"`
 	Region string      `json:"r,omitempty"` // a bucket's LocationConstraint
 	Tags   []tag       `json:"g,omitempty"` // a bucket's
+	Cycle  *lifecycle  `json:"l,omitempty"` // a bucket's
 }
 
 var (

@@ -64,16 +64,17 @@ type fileRef struct {
 }
 
 type bucket struct {
-	name    string
-	created int64
-	region  string
-	tags    []tag
-	pos     pos
+	name      string
+	created   int64
+	region    string
+	tags      []tag
+	lifecycle *lifecycle
+	pos       pos
 }
 
 // record is what is logged of a bucket.
 func (b *bucket) record() *record {
-	return &record{Op: opBucket, Bucket: b.name, Time: b.created, Region: b.region, Tags: b.tags}
+	return &record{Op: opBucket, Bucket: b.name, Time: b.created, Region: b.region, Tags: b.tags, Cycle: b.lifecycle}
 }
 
 type upload struct {
@@ -135,7 +136,7 @@ func (st *state) apply(r *record, p pos) {
 	l := deferd.Location{Bucket: r.Bucket, Key: r.Key}
 	switch r.Op {
 	case opBucket:
-		st.setBucket(&bucket{r.Bucket, r.Time, r.Region, r.Tags, p})
+		st.setBucket(&bucket{r.Bucket, r.Time, r.Region, r.Tags, r.Cycle, p})
 	case opDeleteBucket:
 		st.dropBucket(r.Bucket)
 	case opPut:

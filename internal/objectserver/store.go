@@ -48,6 +48,7 @@ type Store struct {
 	commits *queue[*commit]
 	trash   *queue[fileRef] // files to be removed
 	wake    chan struct{}   // tells the keeper to look for work
+	due     chan struct{}   // tells the keeper that something may have expired
 	quit    chan struct{}   // ends the keeper
 	running sync.WaitGroup  // the appender and the remover
 	keeping sync.WaitGroup  // the keeper
@@ -78,6 +79,7 @@ func Open(dir string, o Options) (*Store, error) {
 		commits:     newQueue[*commit](),
 		trash:       newQueue[fileRef](),
 		wake:        make(chan struct{}, 1),
+		due:         make(chan struct{}, 1),
 		quit:        make(chan struct{}),
 		state:       newState(),
 	}

@@ -23,20 +23,22 @@ const (
 
 // CreateUpload begins a multipart upload.
 func (s *Store) CreateUpload(ctx context.Context, l deferd.Location, a deferd.ObjectAttributes) (string, error) {
-	return s.createUpload(ctx, l, attributes{Type: a.ContentType, Metadata: a.Metadata, Full: true})
+	id, _, err := s.createUpload(ctx, l, attributes{Type: a.ContentType, Metadata: a.Metadata, Full: true})
+	return id, err
 }
 
-func (s *Store) createUpload(ctx context.Context, l deferd.Location, a attributes) (string, error) {
+// createUpload returns also when it began the upload.
+func (s *Store) createUpload(ctx context.Context, l deferd.Location, a attributes) (id string, created int64, err error) {
 	if err := ended(ctx); err != nil {
-		return "", err
+		return "", 0, err
 	}
 	if err := checkNew(l.Key, a); err != nil {
-		return "", err
+		return "", 0, err
 	}
 	r := &record{Op: opUpload, Bucket: l.Bucket, Key: l.Key, Upload: newFileID(), Time: time.Now().UnixNano(), Attr: &a}
 	buf, err := encodeRecord(r, nil)
 	if err != nil {
-		return "", err
+		return "", 0, err
 	}
 	err = s.commit(false, func() ([]change, error) {
 		if s.buckets[l.Bucket] == nil {
@@ -44,7 +46,7 @@ func (s *Store) createUpload(ctx context.Context, l deferd.Location, a attribute
 		}
 		return []change{{buf, func(at pos) { s.state.apply(r, at) }}}, nil
 	})
-	return r.Upload, err
+	return r.Upload, r.Time, err
 }
 
 // UploadPart stores part n of exactly size bytes.
