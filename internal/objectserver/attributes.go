@@ -17,6 +17,10 @@ type attributes struct {
 
 	Tags []tag `json:"g,omitempty"`
 
+	// PartSums are the checksums of the parts of a multipart object whose upload
+	// asked for an algorithm, in order.
+	PartSums []string `json:"p,omitempty"`
+
 	// Algorithm is the checksum that an upload's object shall have.
 	Algorithm string `json:"c,omitempty"`
 }

@@ -257,6 +257,7 @@ var operations = []operation{
 	{"GET", objectLevel, "tagging", "versionId", "s3:GetObjectTagging", (*call).objectTagging},
 	{"PUT", objectLevel, "tagging", "versionId", "s3:PutObjectTagging", (*call).putObjectTagging},
 	{"DELETE", objectLevel, "tagging", "versionId", "s3:DeleteObjectTagging", (*call).deleteObjectTagging},
+	{"GET", objectLevel, "attributes", "versionId", "s3:GetObjectAttributes", (*call).objectAttributes},
 	{"GET", objectLevel, "uploadId", "max-parts part-number-marker", "s3:ListMultipartUploadParts", (*call).listParts},
 	{"GET", objectLevel, "", getParams, "s3:GetObject", (*call).getObject},
 	{"HEAD", objectLevel, "", getParams, "s3:GetObject", (*call).getObject},

@@ -83,8 +83,9 @@ func (c *call) getObject() error {
 	if partial {
 		status = http.StatusPartialContent
 		h.Set("Content-Range", part.contentRange(f.size))
-	} else if strings.EqualFold(c.r.Header.Get("X-Amz-Checksum-Mode"), "ENABLED") {
-		setChecksums(h, f.attr.Sums, f.attr.Full)
+	}
+	if strings.EqualFold(c.r.Header.Get("X-Amz-Checksum-Mode"), "ENABLED") {
+		setChecksums(h, c.answeredSums(f, partial), f.attr.Full)
 	}
 	if head {
 		f.release()
@@ -97,6 +98,19 @@ func (c *call) getObject() error {
 	_, err = io.Copy(c.w, body)
 	c.gone(err)
 	return nil
+}
+
+// answeredSums returns the checksums of what an answer holds: the object's, or
+// those of the part that was asked for by its number.
+func (c *call) answeredSums(f *found, partial bool) map[string]string {
+	if !partial {
+		return f.attr.Sums
+	}
+	n, err := strconv.Atoi(c.query.Get("partNumber"))
+	if err != nil {
+		return nil
+	}
+	return f.partSums(n - 1)
 }
 
 // overrideHeaders sets what the query wants the answer's headers to be.

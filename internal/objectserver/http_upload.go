@@ -243,6 +243,8 @@ type listPartsResult struct {
 	NextPartNumberMarker int
 	MaxParts             int
 	IsTruncated          bool
+	ChecksumAlgorithm    string `xml:",omitempty"`
+	ChecksumType         string `xml:",omitempty"`
 	Part                 []partElement
 }
 
@@ -266,6 +268,9 @@ func (c *call) listParts() error {
 	res := listPartsResult{
 		Bucket: c.bucket, Key: c.key, UploadID: u.id, Initiator: c.owner(), Owner: c.owner(),
 		StorageClass: "STANDARD", PartNumberMarker: marker, MaxParts: most,
+	}
+	if u.attr.Algorithm != "" {
+		res.ChecksumAlgorithm, res.ChecksumType = strings.ToUpper(u.attr.Algorithm), checksumType(u.attr.Full)
 	}
 	for _, n := range slices.Sorted(maps.Keys(u.parts)) {
 		if n <= marker {

@@ -20,7 +20,7 @@ const (
 	formatMagic   = "deferd object store\n"
 	formatVersion = "version 2\n"
 
-	// Version 1 knows no tags and lifecycles. It is read, and
+	// Version 1 knows no tags, lifecycles and parts' checksums. It is read, and
 	// becomes a version 2 when it is opened: a program that knows only version
 	// 1 would lose them when it cleans the log, so it must not open the store.
 	formatVersion1 = "version 1\n"

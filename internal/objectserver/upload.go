@@ -255,6 +255,9 @@ func (q *completeRequest) record(u *upload) (*record, error) {
 	} else if sum = compositeChecksum(algorithm, sums); sum != "" {
 		sum = fmt.Sprintf("%s-%d", sum, len(sums))
 	}
+	if attr.Algorithm != "" && sum != "" {
+		attr.PartSums = sums
+	}
 	attr.Algorithm = ""
 	if sum != "" {
 		attr.Sums = map[string]string{algorithm: sum}
