@@ -63,7 +63,7 @@ func (c *call) openSource(partial bool) (*source, error) {
 // in front.
 func parseSource(v string) (target, error) {
 	path, query, _ := strings.Cut(v, "?")
-	if query != "" {
+	if query != "" && query != "versionId=null" {
 		return target{}, notImplemented("Copying a version")
 	}
 	path, err := url.PathUnescape(path)

@@ -146,9 +146,9 @@ func TestRaw(t *testing.T) {
 		{name: "long key read", method: "GET", path: "/bucket/" + long, status: 400, code: "KeyTooLongError"},
 
 		{name: "unknown sub-resource of object", method: "DELETE", path: "/bucket/k?renameObject", status: 501, code: "NotImplemented"},
-		{name: "unknown sub-resource of bucket", method: "DELETE", path: "/bucket?policy", status: 501, code: "NotImplemented"},
+		{name: "unknown sub-resource of bucket", method: "DELETE", path: "/bucket?metrics", status: 501, code: "NotImplemented"},
 		{name: "unknown sub-resource of put", method: "PUT", path: "/bucket/k?retention", status: 501, code: "NotImplemented"},
-		{name: "unknown sub-resource of a listing", method: "GET", path: "/bucket?versions", status: 501, code: "NotImplemented"},
+		{name: "unknown sub-resource of a listing", method: "GET", path: "/bucket?inventory", status: 501, code: "NotImplemented"},
 		{name: "version", method: "GET", path: "/bucket/k?versionId=1", status: 501, code: "NotImplemented"},
 		{name: "part number without upload", method: "PUT", path: "/bucket/k?partNumber=1", status: 501, code: "NotImplemented"},
 		{name: "repeated parameter", method: "GET", path: "/bucket?prefix=a&prefix=b", status: 400, code: "InvalidArgument"},
