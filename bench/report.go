@@ -20,6 +20,7 @@ type report struct {
 	accept  []acceptPair
 	drain   *drainResult
 	payload *payloadResult
+	objects *objectsResult
 }
 
 // check reports what was measured and must not be.
@@ -53,6 +54,9 @@ func (r *report) markdown() string {
 	}
 	if r.payload != nil {
 		r.payload.write(&b)
+	}
+	if r.objects != nil {
+		r.objects.write(&b)
 	}
 	return b.String()
 }

@@ -38,6 +38,8 @@ func run(ctx context.Context, args []string) error {
 			return runModel(ctx)
 		case limitVerb:
 			return runAcceptLimit(ctx, os.Stdout)
+		case objectsVerb:
+			return runObjectsStart(args[len(args)-1], os.Stdout)
 		}
 	}
 	p, err := readPlan(args)
@@ -64,6 +66,9 @@ type plan struct {
 	accept  time.Duration // one round of one form
 	queued  int           // invocations of one drain
 	payload int64         // bytes
+	small   time.Duration // one round of one form of small objects
+	large   int64         // bytes of a large object
+	started int           // objects in a store that is started
 }
 
 // limit is when a run is given up, should something hang.
@@ -74,11 +79,12 @@ func readPlan(args []string) (*plan, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.StringVar(&p.program, "deferd", "bin/deferd", "the `program` to measure")
 	flags.StringVar(&p.dir, "dir", "", "`directory` on the disk to measure (a new one in the system's place for such)")
-	flags.StringVar(&p.only, "only", "", "one `section`: accept, drain or payload")
+	flags.StringVar(&p.only, "only", "", "one `section`: accept, drain, payload or objects")
 	flags.IntVar(&p.rounds, "rounds", 3, "how often to measure each thing, in turns with its limit")
 	flags.BoolVar(&p.pin, "pin", false, "accept: keep server and clients on different cores, half of them each")
 	flags.BoolVar(&p.write, "write", false, "keep the table in bench/results")
 	flags.StringVar(&p.profile, "profile", "", "keep CPU profiles of the server in this `directory`; builds a deferd that can be profiled")
+	million := flags.Bool("million", false, "objects: start on 1,000,000 objects instead of 200,000, which takes a minute longer")
 	quick := flags.Bool("quick", false, "a few seconds in all; the figures mean little")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
@@ -86,12 +92,17 @@ func readPlan(args []string) (*plan, error) {
 	if flags.NArg() > 0 {
 		return nil, fmt.Errorf("what is %q?", flags.Arg(0))
 	}
-	if p.only != "" && !slices.Contains([]string{"accept", "drain", "payload"}, p.only) {
+	if p.only != "" && !slices.Contains([]string{"accept", "drain", "payload", "objects"}, p.only) {
 		return nil, fmt.Errorf("there is no section %q", p.only)
 	}
 	p.accept, p.queued, p.payload = 3*time.Second, 4000, 1<<30
+	p.small, p.large, p.started = time.Second, largeSize, 200_000
+	if *million {
+		p.started = 1_000_000
+	}
 	if *quick {
 		p.rounds, p.accept, p.queued, p.payload = 1, time.Second, 500, 64<<20
+		p.small, p.large, p.started = 200*time.Millisecond, 32<<20, listed
 	}
 	p.rounds = max(p.rounds, 1)
 	return p, nil
@@ -121,7 +132,7 @@ func (p *plan) run(ctx context.Context) (err error) {
 	for _, section := range []struct {
 		name    string
 		measure func(context.Context, *report) error
-	}{{"accept", p.measureAccept}, {"drain", p.measureDrain}, {"payload", p.measurePayload}} {
+	}{{"accept", p.measureAccept}, {"drain", p.measureDrain}, {"payload", p.measurePayload}, {"objects", p.measureObjects}} {
 		if cmp.Or(p.only, section.name) != section.name {
 			continue
 		}
