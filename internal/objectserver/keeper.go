@@ -126,7 +126,7 @@ func (s *Store) moveLive(g *segment) error {
 		var batch []moving
 		var bytes int64
 		for off < g.size && bytes < moveBytes {
-			p, _, err := nextRecord(r, g.nonce)
+			p, _, err := nextRecord(r, g.nonce, nil)
 			if err != nil {
 				return fmt.Errorf("offset %d: %w", off, err)
 			}

@@ -207,8 +207,10 @@ func (s *Store) replay(g *segment, end int64) error {
 		limit = info.Size()
 	}
 	r := bufio.NewReaderSize(io.NewSectionReader(g.f, segmentHeader, max(0, limit-segmentHeader)), 1<<20)
+	var buf []byte
+	var quick record
 	for {
-		p, _, err := nextRecord(r, g.nonce)
+		p, _, err := nextRecord(r, g.nonce, buf)
 		if err == io.EOF && (last || g.size == end) {
 			break
 		}
@@ -221,10 +223,8 @@ func (s *Store) replay(g *segment, end int64) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", g.path, err)
 		}
-		rec, _, err := parsePayload(p)
-		if err == nil {
-			err = rec.check()
-		}
+		buf = p
+		rec, err := s.parseForIndex(p, &quick)
 		if err != nil {
 			return fmt.Errorf("%s: offset %d: %w", g.path, g.size, err)
 		}
@@ -237,6 +237,24 @@ func (s *Store) replay(g *segment, end int64) error {
 	}
 	// A process that was killed may have left records that it never synced.
 	return s.disk.sync(g.f)
+}
+
+// parseForIndex takes a payload apart as the index needs it: of a small
+// object's attributes it may tell no more than that there are some. The record
+// may be in quick.
+func (s *Store) parseForIndex(p []byte, quick *record) (*record, error) {
+	meta, err := description(p)
+	if err != nil {
+		return nil, err
+	}
+	if quickPut(meta, quick, s.bucketName) {
+		return quick, quick.checkData(p, meta)
+	}
+	r, _, err := parsePayload(p)
+	if err != nil {
+		return nil, err
+	}
+	return r, r.check()
 }
 
 // check says what makes a record unusable.

@@ -89,10 +89,10 @@ func sealRecord(b []byte, base int64, nonce uint32) {
 	binary.LittleEndian.PutUint32(b[20:], crc32.Update(nonce, castagnoli, b[:20]))
 }
 
-// nextRecord reads a record's payload and base. It fails with io.EOF where the
-// log ends, with errTorn if what is there is not a whole record, and otherwise
-// as r does.
-func nextRecord(r *bufio.Reader, nonce uint32) (payload []byte, base int64, err error) {
+// nextRecord reads a record's payload and base, into buf if it is large enough.
+// It fails with io.EOF where the log ends, with errTorn if what is there is not
+// a whole record, and otherwise as r does.
+func nextRecord(r *bufio.Reader, nonce uint32, buf []byte) (payload []byte, base int64, err error) {
 	var h [recordHeader]byte
 	if _, err := io.ReadFull(r, h[:]); err == io.ErrUnexpectedEOF {
 		return nil, 0, errTorn
@@ -103,7 +103,10 @@ func nextRecord(r *bufio.Reader, nonce uint32) (payload []byte, base int64, err 
 	if !ok {
 		return nil, 0, errTorn
 	}
-	payload = make([]byte, n)
+	if int64(cap(buf)) < n {
+		buf = make([]byte, n)
+	}
+	payload = buf[:n]
 	if _, err := io.ReadFull(r, payload); err == io.EOF || err == io.ErrUnexpectedEOF {
 		return nil, 0, errTorn
 	} else if err != nil {
@@ -128,21 +131,35 @@ func parseHeader(h []byte, nonce uint32) (n, base int64, ok bool) {
 // parsePayload takes a payload apart. Its checksum holds, so what cannot be
 // read was written by somebody else.
 func parsePayload(p []byte) (r *record, metaLen int, err error) {
+	meta, err := description(p)
+	if err != nil {
+		return nil, 0, err
+	}
+	r = new(record)
+	if err := json.Unmarshal(meta, r); err != nil {
+		return nil, 0, fmt.Errorf("record's description: %w", err)
+	}
+	return r, len(meta), r.checkData(p, meta)
+}
+
+// description returns the JSON of a payload.
+func description(p []byte) ([]byte, error) {
 	if len(p) < 4 {
-		return nil, 0, errors.New("record is too short")
+		return nil, errors.New("record is too short")
 	}
 	n := binary.LittleEndian.Uint32(p)
 	if uint64(n) > uint64(len(p)-4) {
-		return nil, 0, errors.New("record's description is longer than the record")
+		return nil, errors.New("record's description is longer than the record")
 	}
-	r = new(record)
-	if err := json.Unmarshal(p[4:4+n], r); err != nil {
-		return nil, 0, fmt.Errorf("record's description: %w", err)
+	return p[4 : 4+n], nil
+}
+
+// checkData checks that a record may have the data that its payload has.
+func (r *record) checkData(p, meta []byte) error {
+	if data := int64(len(p) - 4 - len(meta)); data > 0 && (r.Op != opPut || r.Files != nil || r.Size != data) {
+		return fmt.Errorf("record of kind %q has %d bytes of data", r.Op, data)
 	}
-	if data := int64(len(p)) - 4 - int64(n); data > 0 && (r.Op != opPut || r.Files != nil || r.Size != data) {
-		return nil, 0, fmt.Errorf("record of kind %q has %d bytes of data", r.Op, data)
-	}
-	return r, int(n), nil
+	return nil
 }
 
 // laterRecord reports whether b, which begins with something that is no
@@ -155,7 +172,7 @@ func laterRecord(b []byte, off int64, nonce uint32) bool {
 			return false
 		}
 		i += j
-		if _, base, err := nextRecord(bufio.NewReader(bytes.NewReader(b[i:])), nonce); err == nil && base > off {
+		if _, base, err := nextRecord(bufio.NewReader(bytes.NewReader(b[i:])), nonce, nil); err == nil && base > off {
 			return true
 		}
 	}

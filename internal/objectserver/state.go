@@ -172,10 +172,21 @@ func (st *state) lookup(l deferd.Location) *entry {
 	return e
 }
 
+// bucketName makes a string of a bucket's name, or takes the one that is there.
+func (st *state) bucketName(name []byte) string {
+	if b := st.buckets[string(name)]; b != nil {
+		return b.name
+	}
+	return string(name)
+}
+
 func (st *state) putObject(r *record, p pos) {
 	e := &entry{
 		bucket: r.Bucket, key: r.Key, pos: p,
 		etag: r.ETag, size: r.Size, modified: r.Time, tagged: r.Attr != nil && len(r.Attr.Tags) > 0,
+	}
+	if b := st.buckets[r.Bucket]; b != nil {
+		e.bucket = b.name // once in memory for all
 	}
 	if r.Upload != "" {
 		st.setDone(r.Upload, &completion{
