@@ -17,6 +17,7 @@ func TestParseParityComplains(t *testing.T) {
 	const head = "## S\n### `Op`\n| member | verdict | note |\n|---|---|---|\n"
 	tests := []struct{ name, text, want string }{
 		{"right", head + "| `A`, `B.*` | stored | never used |", ""},
+		{"right, of all operations", "## S\n### Members of all operations\n| member | verdict | note |\n| `A` | stored | |", ""},
 		{"verdict", head + "| `A` | ignored | |", `line 5: has the verdict "ignored"`},
 		{"no verdict", head + "| `A` | | |", `line 5: has the verdict ""`},
 		{"too few cells", head + "| `A` | stored |", "line 5: is not three cells between bars"},

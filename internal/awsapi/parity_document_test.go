@@ -59,6 +59,10 @@ func (d parityDoc) members(service, operation string) (rows []parityRow) {
 	return rows
 }
 
+// allOperations is the heading of a table of the members of all of a service's
+// operations.
+const allOperations = "Members of all operations"
+
 var (
 	codeSpan = regexp.MustCompile("`([^`]+)`")
 	others   = regexp.MustCompile(`^every other operation \(([0-9]+)\)$`)
@@ -98,7 +102,9 @@ func parseParity(text string) (d parityDoc, complaints []string) {
 			switch strings.Join(cells, "|") {
 			case "operation|verdict|note":
 			case "member|verdict|note":
-				if table.of = spans(heading); table.of == nil {
+				if table.of = spans(heading); heading == allOperations {
+					table.of = []string{allOperations}
+				} else if table.of == nil {
 					complain(n, "is a table of members below no operation")
 				}
 			default:
