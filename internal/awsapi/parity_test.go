@@ -476,3 +476,29 @@ func spansOf(note string) string {
 	}
 	return strings.Trim(m[1], "… ")
 }
+
+// Of IAM there is what its table names, and nothing else.
+func TestParityOfIAM(t *testing.T) {
+	s := open(t, func(c *Config) {
+		c.Keys = AccessKeys{Mint: func(deferd.AccountID, string) (k deferd.AccessKey, secret string) { return k, "" }, Forget: func(string) {}}
+	})
+	ask := func(operation string) answer {
+		return s.send("iam", "POST", "/", "Version=2010-05-08&Action="+operation, "Content-Type", "application/x-www-form-urlencoded")
+	}
+	var named []string
+	for _, row := range readParity(t).operations("IAM") {
+		named = append(named, row.names...)
+		if row.verdict != honoured {
+			t.Errorf("docs/parity.md: line %d: IAM's operations are %s", row.line, row.verdict)
+		}
+	}
+	for _, operation := range append(named, "CreateUser") {
+		known := !strings.Contains(ask(operation).body, "<Code>InvalidAction</Code>")
+		if want := slices.Contains(named, operation); known != want {
+			t.Errorf("%s is known: %v, want %v", operation, known, want)
+		}
+	}
+	if len(named) != 4 {
+		t.Errorf("the table names %v, want four operations", named)
+	}
+}
