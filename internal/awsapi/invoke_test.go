@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -24,9 +25,7 @@ const invocationPrefix = "X-Amzn-SageMaker-"
 func (s *site) as(keys aws.Credentials, method, path, body string, header http.Header) answer {
 	s.t.Helper()
 	r := s.request(method, path, body)
-	for name, values := range header {
-		r.Header[name] = values
-	}
+	maps.Copy(r.Header, header)
 	sum := sha256.Sum256([]byte(body))
 	if err := v4.NewSigner().SignHTTP(s.t.Context(), keys, r, hex.EncodeToString(sum[:]), "sagemaker", region, time.Now()); err != nil {
 		s.t.Fatal(err)
