@@ -199,7 +199,7 @@ up to a minute. The last key cannot be ended.`,
 func (s *site) revoke(cmd *cobra.Command, id string, yes bool) error {
 	question, local := "Revoke "+id+"?", s.keepsKey(id)
 	if local {
-		question = "Revoke " + id + ", which `deferd env` hands out until the server's next start makes another?"
+		question = "Revoke " + id + ", which `deferd env` hands out? The server's next start makes another."
 	}
 	if err := confirm(cmd, yes, question); err != nil {
 		return err
@@ -208,7 +208,7 @@ func (s *site) revoke(cmd *cobra.Command, id string, yes bool) error {
 		return err
 	}
 	if local {
-		fmt.Fprintf(cmd.ErrOrStderr(), "%s is still in %s: the server's next start makes another\n", id, filepath.Join(s.data, credentialsFile))
+		fmt.Fprintf(cmd.ErrOrStderr(), "%s was in %s, which is gone with it: the server's next start makes another\n", id, filepath.Join(s.data, credentialsFile))
 	}
 	return nil
 }
