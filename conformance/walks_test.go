@@ -14,6 +14,7 @@ import (
 var walks = []walk{
 	{"boto3", pythonWalk("boto3_walk.py", "DEFERD_BOTO3_PYTHON", "boto3")},
 	{"boto3-1.26", pythonWalk("boto3_walk.py", "DEFERD_BOTO3_1_26_PYTHON", "boto3==1.26.27", "botocore==1.29.27")},
+	{"sagemaker", pythonWalk("sagemaker_walk.py", "DEFERD_SAGEMAKER_PYTHON", "sagemaker<3")},
 	{"awscli1", cliWalk("DEFERD_AWSCLI1", "aws-cli/1.", awscli1)},
 	{"awscli2.9", cliWalk("DEFERD_AWSCLI2_9", "aws-cli/2.9.", awscliOfDebian)},
 	{"awscli2", cliWalk("DEFERD_AWSCLI2", "aws-cli/2.", awscli2)},
