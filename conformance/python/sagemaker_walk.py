@@ -119,7 +119,10 @@ def refusals():
     stranger = AsyncPredictor(Predictor("nobody", sagemaker_session=session))
     for text, call in (
         ("does not support this inference type", lambda: real_time.predict(b"x")),
-        (f"Endpoint nobody of account {ACCOUNT} not found.", lambda: stranger.predict_async(input_path=f"s3://{BUCKET}/in/small")),
+        (
+            f"Endpoint nobody of account {ACCOUNT} not found.",
+            lambda: stranger.predict_async(input_path=f"s3://{BUCKET}/in/small"),
+        ),
     ):
         try:
             call()
