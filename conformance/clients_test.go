@@ -257,6 +257,9 @@ func (t *table) text() string {
 // write writes the table into the page, if every client has done all its steps.
 func (t *table) write(page string) error {
 	columns := t.inOrder()
+	if len(columns) != len(walks) {
+		return fmt.Errorf("the page is left as it is: %d of %d clients walked", len(columns), len(walks))
+	}
 	for _, c := range columns {
 		for _, name := range steps {
 			if o := c.cells[name].outcome; o != stepOK && o != stepAbsent {

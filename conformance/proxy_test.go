@@ -22,8 +22,8 @@ import (
 // oddKeys are keys that a proxy must not clean, decode or encode again.
 var oddKeys = []string{"odd/a b", "odd/a//b", "odd/ä+%2F", "odd/../up", "odd/%41"}
 
-// startProxy puts a reverse proxy in front of the server. It passes requests
-// on as they came, but for what spoil does to them.
+// startProxy puts a reverse proxy in front of the server, which may start
+// later. It passes requests on as they came, but for what spoil does to them.
 func startProxy(t *testing.T, s *server, spoil func(*http.Request)) (url string) {
 	t.Helper()
 	proxy := httptest.NewServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
@@ -50,6 +50,19 @@ func TestProxy(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
 	c := s.through(startProxy(t, s, nil))
+	c.deploy()
+	c.useThroughProxy()
+}
+
+// TestProxyThatReplacesHost has one that cannot be told to keep the Host header,
+// and a server that knows what its clients call it.
+func TestProxyThatReplacesHost(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	address := startProxy(t, s, func(r *http.Request) { r.Host = "" })
+	s.args = []string{"--public-host", strings.TrimPrefix(address, "http://")}
+	s.start()
+	c := s.through(address)
 	c.deploy()
 	c.useThroughProxy()
 }

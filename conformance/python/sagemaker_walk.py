@@ -40,6 +40,7 @@ def identity():
     boto3.client("s3").create_bucket(Bucket=BUCKET)
     session = sagemaker.Session(default_bucket=BUCKET)
     expect(session.default_bucket(), BUCKET)
+    expect(sagemaker.Session().default_bucket().endswith(ACCOUNT), True)  # from the file that "deferd env" names
     expect(boto3.client("sts").get_caller_identity()["Account"], ACCOUNT)
     return "with boto3: the SDK's account_id asks AWS, whatever the endpoint URL"
 
