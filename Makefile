@@ -35,7 +35,7 @@ test: ## run the tests, with the race detector where there is a C compiler
 .PHONY: conformance
 conformance: ## run AWS clients against the real binary, kill it, and count; prints who can do what
 	cd conformance/gowalk && go vet ./... && go fix -diff ./...
-	go test -count=1 -timeout 15m -v ./conformance
+	go test -count=1 -timeout 30m -v ./conformance
 
 .PHONY: check
 check: check-format check-vet check-staticcheck check-fix check-layers check-build check-generated check-vulnerabilities ## run what has to hold before the tests
