@@ -50,6 +50,7 @@ func TestConnections(t *testing.T) {
 			t.Fatal("a new connection was refused while others were idle")
 		}
 		idle = append(idle, c)
+		conns.await(t, min(len(idle), conns.max-1)) // the answer comes before the server is idle
 	}
 	if ask(idle[0]) {
 		t.Error("the connection that was idle for longest is still open")
@@ -60,6 +61,25 @@ func TestConnections(t *testing.T) {
 	close(work)
 	if err := answered(busy); err != nil {
 		t.Errorf("the answer that was being made was cut off: %v", err)
+	}
+}
+
+// await waits until so many connections are idle.
+func (c *connections) await(t *testing.T, want int) {
+	t.Helper()
+	deadline := time.After(time.Minute)
+	for {
+		c.mu.Lock()
+		got := c.idle.Len()
+		c.mu.Unlock()
+		if got == want {
+			return
+		}
+		select {
+		case <-deadline:
+			t.Fatalf("%d connections are idle, want %d", got, want)
+		case <-time.After(time.Millisecond):
+		}
 	}
 }
 
