@@ -109,7 +109,7 @@ func TestForeignDirectory(t *testing.T) {
 		s := startServer(t)
 		dir := filepath.Join(t.TempDir(), "data")
 		cmd := exec.Command(deferdProgram, "serve", "--data", dir, "--listen", strings.TrimPrefix(s.url, "http://"), "--console", "127.0.0.1:0")
-		checkRefused(t, cmd, dir, []string{"address already in use"})
+		checkRefused(t, cmd, dir, []string{"address already in use", "--listen"})
 		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("the data directory was made: %v", err)
 		}

@@ -57,12 +57,12 @@ const (
 func serve(ctx context.Context, s Settings, log *slog.Logger, out io.Writer) (err error) {
 	listener, err := net.Listen("tcp", s.Listen)
 	if err != nil {
-		return err
+		return &exitError{exitFailed, fmt.Errorf("%w: name another address with --listen", err)}
 	}
 	defer listener.Close()
 	console, err := net.Listen("tcp", s.Console)
 	if err != nil {
-		return err
+		return &exitError{exitFailed, fmt.Errorf("%w: name another address with --console", err)}
 	}
 	defer console.Close()
 	url := addressURL(listener, s.TLSCert != "")
