@@ -90,7 +90,7 @@ var s3Operations = []string{
 var takenByWrites = []string{
 	"Cache-Control", "Content-Disposition", "Content-Encoding", "Content-Language", "Content-Type", "Expires",
 	"X-Amz-Acl", "X-Amz-Meta-Key0", "X-Amz-Request-Payer", "X-Amz-Sdk-Checksum-Algorithm", "X-Amz-Storage-Class",
-	"X-Amz-Server-Side-Encryption", "X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id", "X-Amz-Checksum-Algorithm",
+	"X-Amz-Server-Side-Encryption", "X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id", "X-Amz-Checksum-Algorithm", "X-Amz-Tagging",
 	// Of copies: conditions that hold, and what is done anyway.
 	"X-Amz-Copy-Source-If-Modified-Since", "X-Amz-Copy-Source-If-None-Match",
 	"X-Amz-Metadata-Directive", "X-Amz-Tagging-Directive", "X-Amz-Object-Annotation-Directive",
