@@ -44,13 +44,13 @@ func (s *Scheduler) match(ctx context.Context, e deferd.Endpoint, number int, c 
 	for _, i := range dispensable(living, len(living)-desired) {
 		i.drain()
 	}
-	wait := time.Until(ep.fleet(number).restart)
+	f := *ep.fleet(number)
 	s.mu.Unlock()
 	missing := desired - len(living)
 	if missing <= 0 {
 		return nil
 	}
-	if wait > 0 {
+	if wait := time.Until(f.restart); wait > 0 {
 		s.queue.addAfter(e.ID, wait)
 		return nil
 	}
@@ -59,7 +59,8 @@ func (s *Scheduler) match(ctx context.Context, e deferd.Endpoint, number int, c 
 		return err
 	}
 	for range missing {
-		s.start(ctx, e, number, c, v, m)
+		// All of one round, even if the first has failed when the last is started.
+		s.start(ctx, e, number, f, c, v, m)
 	}
 	return nil
 }

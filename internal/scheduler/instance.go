@@ -44,12 +44,12 @@ type ending struct {
 	permanent bool   // another one would end the same way
 }
 
-// start adds an instance to an endpoint and lets it live in a goroutine of its
-// own.
-func (s *Scheduler) start(ctx context.Context, e deferd.Endpoint, number int, c deferd.Config, v deferd.Variant, m deferd.Model) {
+// start adds an instance to a fleet, which has fared like f so far, and lets it
+// live in a goroutine of its own.
+func (s *Scheduler) start(ctx context.Context, e deferd.Endpoint, number int, f fleet, c deferd.Config, v deferd.Variant, m deferd.Model) {
 	ctx, cancel := context.WithCancel(ctx)
 	i := &instance{
-		id: newInstanceID(), endpoint: e.ID, fleet: number, variant: v, cancel: cancel,
+		id: newInstanceID(), endpoint: e.ID, fleet: number, variant: v, cancel: cancel, round: f.failures, trial: f.trial,
 		serve: make(chan struct{}), running: make(chan struct{}), gone: make(chan struct{}),
 	}
 	i.open = sync.OnceFunc(func() { close(i.serve) })
@@ -58,7 +58,6 @@ func (s *Scheduler) start(ctx context.Context, e deferd.Endpoint, number int, c 
 	}
 	s.mu.Lock()
 	ep := s.endpoint(e.ID)
-	i.round, i.trial = ep.fleet(number).failures, ep.fleet(number).trial
 	ep.instances = append(ep.instances, i)
 	s.instances[i.id] = i
 	s.mu.Unlock()
