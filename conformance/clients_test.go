@@ -44,9 +44,9 @@ type walk struct {
 type preparation func(t *testing.T) (command, env []string, err error)
 
 const (
-	setUpTime = 5 * time.Minute // Maven downloads the world
-	walkTime  = 8 * time.Minute // the CLI starts a hundred times, on a busy machine
-	atATime   = 3               // walks, on two cores
+	setUpTime = 5 * time.Minute  // Maven downloads the world
+	walkTime  = 12 * time.Minute // the CLI starts a hundred times, on a busy machine
+	atATime   = 3                // walks, on two cores
 )
 
 // TestClients walks with each client through a server of its own, and prints
