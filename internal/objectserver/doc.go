@@ -38,7 +38,9 @@
 //
 // At start, an incomplete tail of the last segment is cut off. Each record
 // says up to where the log was synced when it was written; damage below that
-// line is no torn tail, and Open refuses the store naming file and offset.
+// line is no torn tail, and Open refuses the store naming file and offset. What
+// lies beyond it is written again and synced before anybody sees it: the process
+// that wrote it may have been killed before its sync, or after that had failed.
 //
 // # Space
 //

@@ -242,3 +242,67 @@ func TestOrderOfSyncs(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
+
+// TestOpenMakesSure checks that what a killed process may have left without a
+// sync is written and synced again before it counts: names, and the end of the
+// log.
+func TestOpenMakesSure(t *testing.T) {
+	dir := t.TempDir()
+	s := openTest(t, dir, Options{})
+	mustPut(t, s, "a", "a")
+	synced := s.last.size
+	mustPut(t, s, "b", "b")
+	end := s.last.size
+	s.Close()
+
+	d := newFaultyDisk()
+	var events []string
+	note := func(format string, args ...any) { events = append(events, fmt.Sprintf(format, args...)) }
+	d.synced = func(f *os.File) { note("%s synced", filepath.Base(f.Name())) }
+	realDir, realWrite := d.syncDir, d.disk.write
+	d.syncDir = func(path string) error {
+		note("%s synced", filepath.Base(path))
+		return realDir(path)
+	}
+	d.disk.write = func(f *os.File, b []byte, off int64) (int, error) {
+		note("%s written from %d to %d", filepath.Base(f.Name()), off, off+int64(len(b)))
+		return realWrite(f, b, off)
+	}
+	r, err := Open(dir, Options{disk: &d.disk})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := events[:min(4, len(events))]
+	r.Close()
+	want := []string{
+		filepath.Base(dir) + " synced", segmentsDir + " synced",
+		fmt.Sprintf("%s written from %d to %d", segmentName(1), synced, end), segmentName(1) + " synced",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestMakeDir checks that each directory that is made is durable in the one
+// above it.
+func TestMakeDir(t *testing.T) {
+	d := realDisk()
+	var synced []string
+	d.syncDir = func(path string) error {
+		synced = append(synced, path)
+		return nil
+	}
+	top := t.TempDir()
+	path := filepath.Join(top, "a", "b")
+	for range 2 { // the second time there is nothing to make
+		if err := d.makeDir(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if diff := cmp.Diff([]string{top, filepath.Join(top, "a")}, synced); diff != "" {
+		t.Errorf("synced (-want +got):\n%s", diff)
+	}
+	if info, err := os.Stat(path); err != nil || !info.IsDir() {
+		t.Errorf("%s: %v", path, err)
+	}
+}

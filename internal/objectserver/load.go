@@ -28,7 +28,7 @@ const (
 
 // openDir makes or checks the directory and locks it.
 func (s *Store) openDir() error {
-	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+	if err := s.disk.makeDir(s.dir); err != nil {
 		return err
 	}
 	format := filepath.Join(s.dir, formatFile)
@@ -53,10 +53,25 @@ func (s *Store) openDir() error {
 		s.lock.Close()
 		return fmt.Errorf("%s is in use by another process: %w", s.dir, err)
 	}
+	if err := s.renewNames(); err != nil {
+		s.lock.Close()
+		return err
+	}
 	if string(b) == formatMagic+formatVersion1 {
 		if err := s.upgrade(format); err != nil {
 			s.lock.Close()
 			return fmt.Errorf("%s: upgrade from version 1: %w", s.dir, err)
+		}
+	}
+	return nil
+}
+
+// renewNames makes durable the names that a process which was killed may have
+// left without a sync.
+func (s *Store) renewNames() error {
+	for _, d := range []string{s.dir, filepath.Join(s.dir, segmentsDir)} {
+		if err := s.disk.syncDir(d); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -87,8 +102,8 @@ func checkFormat(path, text string) error {
 	return nil
 }
 
-// createDir makes a store in an empty directory. FORMAT comes last, so that
-// there is a store or none.
+// createDir makes a store in an empty directory. FORMAT comes last, when the
+// rest is durable, so that there is a store or none.
 func (s *Store) createDir(format string) error {
 	names, err := os.ReadDir(s.dir)
 	if err != nil {
@@ -106,13 +121,12 @@ func (s *Store) createDir(format string) error {
 			return err
 		}
 	}
-	if err := s.writeFormat(format); err != nil {
-		return err
+	for _, d := range []string{filepath.Dir(filepath.Clean(s.dir)), s.dir} {
+		if err := s.disk.syncDir(d); err != nil {
+			return err
+		}
 	}
-	if err := s.disk.syncDir(filepath.Dir(filepath.Clean(s.dir))); err != nil {
-		return err
-	}
-	return s.disk.syncDir(s.dir)
+	return s.writeFormat(format)
 }
 
 func (s *Store) writeFormat(path string) (err error) {
@@ -209,13 +223,17 @@ func (s *Store) replay(g *segment, end int64) error {
 	r := bufio.NewReaderSize(io.NewSectionReader(g.f, segmentHeader, max(0, limit-segmentHeader)), 1<<20)
 	var buf []byte
 	var quick record
+	synced := int64(segmentHeader) // when the last record was written
 	for {
-		p, _, err := nextRecord(r, g.nonce, buf)
+		p, base, err := nextRecord(r, g.nonce, buf)
 		if err == io.EOF && (last || g.size == end) {
 			break
 		}
 		if err == errTorn && last {
-			return s.cutTail(g, limit)
+			if err := s.cutTail(g, limit); err != nil {
+				return err
+			}
+			break
 		}
 		if err == io.EOF || err == errTorn {
 			return fmt.Errorf("%s: damaged at offset %d", g.path, g.size)
@@ -231,11 +249,30 @@ func (s *Store) replay(g *segment, end int64) error {
 		n := int64(recordHeader + len(p))
 		s.state.apply(rec, pos{g, g.size, n})
 		g.size += n
+		synced = base
 	}
 	if !last {
 		return nil
 	}
-	// A process that was killed may have left records that it never synced.
+	return s.renew(g, synced)
+}
+
+// renew makes durable what follows off. A process that was killed may have left
+// records that it never synced, or whose sync has failed: then what is read of
+// them here is not on the disk, and no sync will bring it there unless it is
+// written again.
+func (s *Store) renew(g *segment, off int64) error {
+	b := make([]byte, min(1<<20, max(0, g.size-off)))
+	for off < g.size {
+		n := min(int64(len(b)), g.size-off)
+		if _, err := g.f.ReadAt(b[:n], off); err != nil {
+			return fmt.Errorf("%s: %w", g.path, err)
+		}
+		if _, err := s.disk.write(g.f, b[:n], off); err != nil {
+			return fmt.Errorf("%s: %w", g.path, err)
+		}
+		off += n
+	}
 	return s.disk.sync(g.f)
 }
 
@@ -292,10 +329,7 @@ func (s *Store) cutTail(g *segment, size int64) error {
 		return fmt.Errorf("%s: damaged at offset %d, before the end of what was synced", g.path, g.size)
 	}
 	s.log.Warn("incomplete end of object log cut off", "path", g.path, "offset", g.size, "bytes", len(tail))
-	if err := g.f.Truncate(g.size); err != nil {
-		return err
-	}
-	return s.disk.sync(g.f)
+	return g.f.Truncate(g.size)
 }
 
 // removeOrphans removes data files that no record names, and refuses the store
