@@ -1,6 +1,8 @@
 // Package sqlite is the store of one machine: a [deferd.Store] in one SQLite
 // file (WAL, synchronous=FULL).
 //
+// A store whose sync has failed stores nothing more, see [Store.Watch].
+//
 // One goroutine writes. Whatever is asked of it while it commits is done in
 // the next transaction together, so that one fsync makes many accepts and
 // settles durable; nothing is answered before the commit that holds it. What
@@ -76,7 +78,11 @@ func Open(path string, o Options) (*Store, error) {
 		s.log = slog.New(slog.DiscardHandler)
 	}
 	if err := s.prepare(conn); err != nil {
-		conn.Close()
+		abandon(conn, err)
+		return nil, fmt.Errorf("open store %s: %w", path, err)
+	}
+	if err := syncDir(path); err != nil {
+		abandon(conn, err)
 		return nil, fmt.Errorf("open store %s: %w", path, err)
 	}
 	s.readers, err = sqlitex.NewPool(path, sqlitex.PoolOptions{
@@ -102,18 +108,32 @@ func openConn(path string) (*sqlite.Conn, error) {
 		conn.Close()
 		return nil, err
 	}
+	if err := renewLog(path); err != nil {
+		abandon(conn, err)
+		return nil, err
+	}
 	err = pragmas(conn,
-		"journal_mode = WAL",
 		"synchronous = FULL",
+		"journal_mode = WAL",
+		"wal_autocheckpoint = 0", // see writer.checkpoint
 		fmt.Sprintf("cache_size = -%d", cacheKiB),
 		"journal_size_limit = 67108864",
 		"temp_store = MEMORY",
 	)
 	if err != nil {
-		conn.Close()
+		abandon(conn, err)
 		return nil, err
 	}
 	return conn, nil
+}
+
+// abandon closes a connection that failed with err. After a sync has failed it
+// leaves it to the end of the process: closing would move the log into the file
+// and remove it.
+func abandon(conn *sqlite.Conn, err error) {
+	if !syncFailed(err) {
+		conn.Close()
+	}
 }
 
 func pragmas(conn *sqlite.Conn, settings ...string) error {
@@ -190,7 +210,11 @@ func (s *Store) Now() time.Time { return s.now().UTC().Truncate(time.Microsecond
 func (s *Store) Close() error {
 	s.closing.Do(func() {
 		s.writer.stop()
-		if err := errors.Join(s.readers.Close(), s.writer.conn.Close()); err != nil {
+		err := s.readers.Close()
+		if s.writer.failed == nil { // see abandon
+			err = errors.Join(err, s.writer.conn.Close())
+		}
+		if err != nil {
 			s.closed = fmt.Errorf("close store: %w", err)
 		}
 	})

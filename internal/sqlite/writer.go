@@ -24,6 +24,9 @@ type writer struct {
 	log   *slog.Logger
 	sync  string // how the connection syncs now
 
+	failed error         // set once a sync has failed; the writer goroutine's, and after it the closer's
+	broken chan struct{} // closed with that
+
 	commits    atomic.Int64
 	operations atomic.Int64
 
@@ -44,7 +47,7 @@ type op struct {
 var errStopped = &deferd.Error{Code: deferd.Unavailable, Msg: "the store is closed"}
 
 func newWriter(conn *sqlite.Conn, s *Store) *writer {
-	w := &writer{conn: conn, store: s, log: s.log, ops: make(chan *op, maxGroup), done: make(chan struct{})}
+	w := &writer{conn: conn, store: s, log: s.log, ops: make(chan *op, maxGroup), done: make(chan struct{}), broken: make(chan struct{})}
 	go w.run()
 	return w
 }
@@ -96,6 +99,13 @@ func (w *writer) run() {
 			}
 		}
 		w.commit(group)
+		if w.failed == nil {
+			err := w.checkpoint()
+			if err != nil {
+				w.log.Error("the store's log cannot be moved into its file", "err", err)
+			}
+			w.fail(err)
+		}
 	}
 }
 
@@ -103,8 +113,12 @@ func (w *writer) run() {
 // operation is tried in one of its own, so that one which cannot be stored
 // takes no other down with it.
 func (w *writer) commit(group []*op) {
-	err := w.transact(group)
-	if err != nil && len(group) > 1 {
+	err := w.failed
+	if err == nil {
+		err = w.transact(group)
+		w.fail(err)
+	}
+	if w.failed == nil && err != nil && len(group) > 1 {
 		w.log.Warn("a group commit failed; storing its operations one by one", "operations", len(group), "err", err)
 		for _, o := range group {
 			w.commit([]*op{o})
