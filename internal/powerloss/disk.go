@@ -170,6 +170,8 @@ func (d *Disk) end(c *call) error {
 		return d.unlink(c)
 	case "rename", "renameat", "renameat2":
 		return d.rename(c)
+	case "link", "linkat":
+		return d.link(c)
 	}
 	return d.refuse(c)
 }
@@ -197,7 +199,7 @@ func (d *Disk) refuse(c *call) error {
 		if touches(0) && c.name == "sendfile" || touches(2) && c.name == "copy_file_range" {
 			return errUnknown
 		}
-	case "truncate", "link", "symlink", "linkat", "symlinkat":
+	case "truncate", "symlink", "symlinkat":
 		if paths(0, 1, 2, 3) {
 			return errUnknown
 		}
@@ -303,6 +305,25 @@ func (d *Disk) rename(c *call) error {
 		return fmt.Errorf("%s becomes %s, which is in another directory: %w", source, target, errUnknown)
 	}
 	d.name(dir, c, map[string]*node{name: dir.now[old], old: nil})
+	return nil
+}
+
+func (d *Disk) link(c *call) error {
+	from, to := 0, 1
+	if c.name == "linkat" {
+		from, to = 1, 3
+	}
+	source, ok := d.path(c, from)
+	target, within := d.path(c, to)
+	if !ok && !within {
+		return nil
+	}
+	dir, old := d.parent(source)
+	other, name := d.parent(target)
+	if dir == nil || other == nil || dir.now[old] == nil {
+		return fmt.Errorf("%s becomes %s, too: %w", source, target, errUnknown)
+	}
+	d.name(other, c, map[string]*node{name: dir.now[old]})
 	return nil
 }
 

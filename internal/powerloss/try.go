@@ -98,6 +98,12 @@ func (r *Recording) Try(t testing.TB, trial Trial, check func(dir string, positi
 	scratch := Scratch(t)
 	disk := r.Disk()
 	tried, failures := 0, 0
+	trying := ""
+	defer func() {
+		if trying != "" { // a check may end the test
+			t.Log(trying)
+		}
+	}()
 	for _, at := range cuts {
 		if err := disk.Advance(at); err != nil {
 			t.Fatal(err)
@@ -108,7 +114,10 @@ func (r *Recording) Try(t testing.TB, trial Trial, check func(dir string, positi
 			if err := loss.WriteTo(dir); err != nil {
 				t.Fatal(err)
 			}
-			if err := check(dir, at); err != nil {
+			trying = loss.Name
+			err := check(dir, at)
+			trying = ""
+			if err != nil {
 				t.Errorf("%s: %v", loss.Name, err)
 				if failures++; failures == 10 {
 					t.Fatal("more is not tried")
