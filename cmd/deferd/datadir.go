@@ -25,7 +25,7 @@ func makeDataDir(dir string) error {
 	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
 		return fmt.Errorf("the data directory %s is a file: name a directory with --data", dir)
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := makeDir(dir); err != nil {
 		return fmt.Errorf("make the data directory: %w", err)
 	}
 	return nil

@@ -104,6 +104,7 @@ func serve(ctx context.Context, s Settings, log *slog.Logger, out io.Writer) (er
 			return nil
 		})
 	}
+	start("store", func() error { return srv.store.Watch(serving) })
 	start("dispatch", func() error { return srv.dispatch.Run(serving) })
 	start("runtime", func() error { return srv.runtime.Run(serving) })
 	start("listener", func() error { return serveHTTP(api, listener) })
