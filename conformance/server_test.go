@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -62,10 +63,12 @@ func buildAndRun(m *testing.M) int {
 type server struct {
 	t       *testing.T
 	dir     string
-	args    []string // beyond those that every server is started with
-	env     []string // beyond the environment of the test
-	url     string   // of the AWS services
-	console string   // of the second listener
+	disk    string          // what holds the data; dir if empty
+	prepare func(*exec.Cmd) // sees the program before it starts; may be nil
+	args    []string        // beyond those that every server is started with
+	env     []string        // beyond the environment of the test
+	url     string          // of the AWS services
+	console string          // of the second listener
 
 	cmd  *exec.Cmd
 	gone chan error // what cmd.Wait said
@@ -107,7 +110,7 @@ func (s *server) writeImages(modelEnv []string) {
 	}
 }
 
-func (s *server) data() string        { return filepath.Join(s.dir, "data") }
+func (s *server) data() string        { return filepath.Join(cmp.Or(s.disk, s.dir), "data") }
 func (s *server) imagesFile() string  { return filepath.Join(s.dir, "images.yaml") }
 func (s *server) journalFile() string { return filepath.Join(s.dir, "journal") }
 func (s *server) logFile() string     { return filepath.Join(s.dir, "deferd.log") }
@@ -129,6 +132,9 @@ func (s *server) start() {
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		s.t.Fatal(err)
+	}
+	if s.prepare != nil {
+		s.prepare(cmd)
 	}
 	if err := cmd.Start(); err != nil {
 		s.t.Fatal(err)
