@@ -116,6 +116,9 @@ func openConn(path string) (*sqlite.Conn, error) {
 		"synchronous = FULL",
 		"journal_mode = WAL",
 		"wal_autocheckpoint = 0", // see writer.checkpoint
+		// On macOS a sync leaves the data in the disk's cache without these.
+		"fullfsync = 1",
+		"checkpoint_fullfsync = 1",
 		fmt.Sprintf("cache_size = -%d", cacheKiB),
 		"journal_size_limit = 67108864",
 		"temp_store = MEMORY",

@@ -131,7 +131,7 @@ func (w *writer) commit(group []*op) {
 		}
 		close(o.done)
 	}
-	if err != nil {
+	if err != nil && w.failed == nil {
 		w.log.Error("the store cannot be written", "err", err)
 	}
 }

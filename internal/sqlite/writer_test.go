@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -254,4 +255,51 @@ func TestWhatIsSynced(t *testing.T) {
 	}
 	must(t, errs[0])
 	must(t, errs[1])
+}
+
+// TestLogIsMoved writes more than the log is to hold.
+func TestLogIsMoved(t *testing.T) {
+	b := newBench(t)
+	for range 60 {
+		_, _, err := b.Accept(t.Context(), inline(deferd.MaxInline))
+		must(t, err)
+	}
+	// The checkpoint comes after the answer.
+	must(t, b.writer.do(func(*tx) error { return nil }, true))
+	b.writer.stop()
+	long, moved, err := b.writer.moveLog("NOOP")
+	must(t, err)
+	if long-moved > checkpointPages {
+		t.Errorf("%d of the log's %d pages are not in the file, want at most %d", long-moved, long, checkpointPages)
+	}
+	info, err := os.Stat(b.path + "-wal")
+	must(t, err)
+	if most := int64(2 * checkpointPages * 4096); info.Size() > most {
+		t.Errorf("the log has %d bytes, want at most %d", info.Size(), most)
+	}
+}
+
+// TestStoreFails lets a sync fail in thought.
+func TestStoreFails(t *testing.T) {
+	b := newBench(t)
+	kept := newInvocation()
+	_, _, err := b.Accept(t.Context(), kept)
+	must(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	must(t, b.Watch(ctx))
+
+	failure := fmt.Errorf("commit: %w", sqlite.ResultIOErrFsync.ToError())
+	_ = b.writer.do(func(*tx) error { return failure }, true)
+	if err := b.Watch(t.Context()); !errors.Is(err, errSyncFailed) {
+		t.Errorf("the store that has failed says %v", err)
+	}
+	_, _, err = b.Accept(t.Context(), newInvocation())
+	wantCode(t, err, deferd.Unavailable)
+	if !errors.Is(err, errSyncFailed) {
+		t.Errorf("an accept is refused with %v", err)
+	}
+	if _, err := b.Invocation(t.Context(), "e", string(kept.ID)); err != nil {
+		t.Errorf("what was accepted before cannot be read: %v", err)
+	}
 }
