@@ -57,21 +57,27 @@ func (s *Store) repeatOf(t *tx, token [16]byte) (*row, error) {
 // acceptingEndpoint returns the rows of the endpoint and configuration, if the
 // endpoint takes invocations.
 func (t *tx) acceptingEndpoint(n deferd.NewInvocation) (endpoint, config int64, err error) {
-	var status deferd.EndpointStatus
-	err = t.query("SELECT row, status FROM endpoint WHERE id = ? AND removed = 0", func(s *sqlite.Stmt) error {
-		endpoint, status = s.ColumnInt64(0), deferd.EndpointStatus(s.ColumnText(1))
-		return nil
-	}, string(n.Endpoint))
-	if err != nil {
-		return 0, 0, err
+	e, known := t.store.accepting[n.Endpoint]
+	if !known {
+		err = t.query("SELECT row, status FROM endpoint WHERE id = ? AND removed = 0", func(s *sqlite.Stmt) error {
+			e = accepting{s.ColumnInt64(0), deferd.EndpointStatus(s.ColumnText(1))}
+			return nil
+		}, string(n.Endpoint))
+		if err != nil {
+			return 0, 0, err
+		}
+		if len(t.store.accepting) >= maxRemembered {
+			clear(t.store.accepting)
+		}
+		t.store.accepting[n.Endpoint] = e
 	}
 	if config, err = t.configRow(n.Config); err != nil {
 		return 0, 0, err
 	}
-	if endpoint == 0 || config == 0 || !status.Accepts() {
+	if e.row == 0 || config == 0 || !e.status.Accepts() {
 		return 0, 0, deferd.Errorf(deferd.NotFound, "the endpoint takes no invocations")
 	}
-	return endpoint, config, nil
+	return e.row, config, nil
 }
 
 func (t *tx) insert(inv *deferd.Invocation, key []byte, endpoint, config int64, inline []byte) error {

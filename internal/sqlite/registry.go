@@ -186,6 +186,7 @@ func (s *Store) CreateEndpoint(ctx context.Context, e deferd.Endpoint) error {
 		if err != nil {
 			return err
 		}
+		t.changes(e)
 		return t.uses(e, used)
 	})
 }
@@ -226,8 +227,18 @@ func (t *tx) uses(e deferd.Endpoint, configs []int64) error {
 	return nil
 }
 
+// Endpoint is asked for with every invocation, and so answered from memory.
 func (s *Store) Endpoint(ctx context.Context, a deferd.AccountID, n deferd.EndpointName) (deferd.Endpoint, error) {
-	return get[deferd.Endpoint](ctx, s, endpoints, living, string(a), string(n))
+	name := endpointName{a, n}
+	e, found, mark := s.memory.find(name)
+	if found {
+		return e, nil
+	}
+	e, err := get[deferd.Endpoint](ctx, s, endpoints, living, string(a), string(n))
+	if err == nil {
+		s.memory.remember(name, e, mark)
+	}
+	return e, err
 }
 
 func (s *Store) EndpointByID(ctx context.Context, id deferd.EndpointID) (deferd.Endpoint, error) {
@@ -279,6 +290,7 @@ func (s *Store) ChangeEndpoint(ctx context.Context, id deferd.EndpointID, change
 		if err != nil {
 			return err
 		}
+		t.changes(e)
 		return t.uses(e, used)
 	})
 	if err == nil {
@@ -292,9 +304,11 @@ func (s *Store) ChangeEndpoint(ctx context.Context, id deferd.EndpointID, change
 func (s *Store) RemoveEndpoint(ctx context.Context, id deferd.EndpointID) error {
 	return s.write(ctx, func(t *tx) error {
 		var queued, deleting, found bool
-		err := t.query(`SELECT status = 'Deleting', EXISTS (SELECT 1 FROM invocation i WHERE i.endpoint = e.row AND i.state = 0)
+		e := deferd.Endpoint{ID: id}
+		err := t.query(`SELECT status = 'Deleting', EXISTS (SELECT 1 FROM invocation i WHERE i.endpoint = e.row AND i.state = 0), account, name
 			FROM endpoint e WHERE id = ? AND removed = 0`, func(st *sqlite.Stmt) error {
 			deleting, queued, found = st.ColumnBool(0), st.ColumnBool(1), true
+			e.Account, e.Name = deferd.AccountID(st.ColumnText(2)), deferd.EndpointName(st.ColumnText(3))
 			return nil
 		}, string(id))
 		switch {
@@ -307,6 +321,7 @@ func (s *Store) RemoveEndpoint(ctx context.Context, id deferd.EndpointID) error 
 		case queued:
 			return deferd.Errorf(deferd.Busy, "the endpoint's queue is not empty yet")
 		}
+		t.changes(e)
 		return t.exec("UPDATE endpoint SET removed = 1, status = 'Removed' WHERE id = ?", string(id))
 	})
 }
@@ -333,8 +348,9 @@ func (s *Store) ChangeTags(ctx context.Context, of deferd.Tagged, change func([]
 	err = s.write(ctx, func(t *tx) error {
 		var row int64
 		var doc taggedDoc
-		err := t.query("SELECT row, doc FROM "+tab.name+" WHERE "+anyCase, func(st *sqlite.Stmt) error {
-			row = st.ColumnInt64(0)
+		var name string
+		err := t.query("SELECT row, doc, name FROM "+tab.name+" WHERE "+anyCase, func(st *sqlite.Stmt) error {
+			row, name = st.ColumnInt64(0), st.ColumnText(2)
 			return json.Unmarshal([]byte(st.ColumnText(1)), &doc)
 		}, string(of.Account), of.Name, of.Name)
 		if err != nil {
@@ -349,6 +365,9 @@ func (s *Store) ChangeTags(ctx context.Context, of deferd.Tagged, change func([]
 		text, err := encode(tags)
 		if err != nil {
 			return err
+		}
+		if tab == endpoints {
+			t.changes(deferd.Endpoint{Account: of.Account, Name: deferd.EndpointName(name)})
 		}
 		return t.exec("UPDATE "+tab.name+" SET doc = json_set(doc, '$.Tags', json(?)) WHERE row = ?", text, row)
 	})

@@ -37,7 +37,10 @@ type Store struct {
 	writer  *writer
 	readers *sqlitex.Pool
 	refs    *refs
+	memory  *memory
 	repeats *repeats // the writer goroutine's
+
+	accepting map[deferd.EndpointID]accepting // as the transaction in progress has them; the writer goroutine's
 
 	feeds feeds
 
@@ -73,7 +76,7 @@ func Open(path string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", path, err)
 	}
-	s := &Store{log: o.Logger, now: o.Now, repeats: newRepeats(maxRepeats), refs: newRefs(), held: map[int64]bool{}}
+	s := &Store{log: o.Logger, now: o.Now, repeats: newRepeats(maxRepeats), refs: newRefs(), memory: newMemory(), accepting: map[deferd.EndpointID]accepting{}, held: map[int64]bool{}}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -77,6 +78,57 @@ var registryTests = map[string]func(*testing.T, *fixture){
 		must(t, err)
 		if diff := cmp.Diff(got, stored); diff != "" {
 			t.Errorf("stored endpoint differs (-want +got):\n%s", diff)
+		}
+	},
+	"an endpoint is read as it was last changed": func(t *testing.T, x *fixture) {
+		var wg sync.WaitGroup
+		stop := make(chan struct{})
+		for range 4 {
+			wg.Go(func() {
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+						_, _ = x.Endpoint(t.Context(), account, "ep")
+					}
+				}
+			})
+		}
+		for i := range 200 {
+			reason := fmt.Sprint("change ", i)
+			_, err := x.ChangeEndpoint(t.Context(), x.endpoint.ID, func(e *deferd.Endpoint) error { e.FailureReason = reason; return nil })
+			must(t, err)
+			e, err := x.Endpoint(t.Context(), account, "ep")
+			must(t, err)
+			if e.FailureReason != reason {
+				t.Fatalf("after the change it says %q, want %q", e.FailureReason, reason)
+			}
+		}
+		close(stop)
+		wg.Wait()
+		_, err := x.ChangeTags(t.Context(), deferd.Tagged{Account: account, Kind: deferd.KindEndpoint, Name: "EP"},
+			func([]deferd.Tag) ([]deferd.Tag, error) { return []deferd.Tag{{Key: "k"}}, nil })
+		must(t, err)
+		if e, err := x.Endpoint(t.Context(), account, "ep"); err != nil || len(e.Tags) != 1 {
+			t.Errorf("after its tags were changed it has %v (%v)", e.Tags, err)
+		}
+	},
+	"what an endpoint becomes decides what it accepts": func(t *testing.T, x *fixture) {
+		x.accept(t, 1)
+		become := func(s deferd.EndpointStatus) {
+			_, err := x.ChangeEndpoint(t.Context(), x.endpoint.ID, func(e *deferd.Endpoint) error { e.Status = s; return nil })
+			must(t, err)
+		}
+		n := deferd.NewInvocation{ID: "01900000-0000-7000-8000-00000000ffff", Account: account, Endpoint: x.endpoint.ID, Config: x.config.ID, TTL: time.Hour, Inline: []byte("x")}
+		for _, s := range []deferd.EndpointStatus{deferd.EndpointFailed, deferd.EndpointDeleting} {
+			become(s)
+			_, _, err := x.Accept(t.Context(), n)
+			wantCode(t, err, deferd.NotFound)
+		}
+		become(deferd.EndpointUpdating)
+		if _, _, err := x.Accept(t.Context(), n); err != nil {
+			t.Errorf("while it is updated: %v", err)
 		}
 	},
 	"a removed endpoint frees its name and keeps its invocations": func(t *testing.T, x *fixture) {
