@@ -37,12 +37,12 @@ func main() { peer.Main("asynq", open) }
 
 // A tasks is the queue.
 type tasks struct {
-	redis     *redisServer
-	client    *asynq.Client
-	work      peer.Work
-	logger    *slog.Logger
-	servers   []*asynq.Server
-	failed    atomic.Int64
+	redis   *redisServer
+	client  *asynq.Client
+	work    peer.Work
+	logger  *slog.Logger
+	servers []*asynq.Server
+	failed  atomic.Int64
 }
 
 func open(ctx context.Context, s peer.Settings) (peer.Queue, error) {
@@ -51,10 +51,10 @@ func open(ctx context.Context, s peer.Settings) (peer.Queue, error) {
 		return nil, err
 	}
 	return &tasks{
-		redis:     r,
-		client:    asynq.NewClientFromRedisClient(r.client),
-		work:      s.Work,
-		logger:    s.Logger,
+		redis:  r,
+		client: asynq.NewClientFromRedisClient(r.client),
+		work:   s.Work,
+		logger: s.Logger,
 	}, nil
 }
 

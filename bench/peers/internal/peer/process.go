@@ -75,4 +75,3 @@ func (p *Process) Stop(s os.Signal) error {
 		return fmt.Errorf("%s did not stop", p.cmd.Path)
 	}
 }
-
