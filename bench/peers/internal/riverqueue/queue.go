@@ -20,8 +20,8 @@ const (
 	attempts = 3
 	timeout  = time.Hour
 
-	// A fetch for each job that ends would be one too many, and River's own
-	// 100 ms between fetches would bound 64 workers to 640 jobs a second.
+	// River's own 100 ms between fetches would bound 64 workers to 640 jobs a
+	// second. From 1 to 30 ms, neither rates nor CPU times differed clearly.
 	fetchCooldown = 2 * time.Millisecond
 	fetchPoll     = 20 * time.Millisecond
 
