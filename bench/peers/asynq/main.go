@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -106,9 +107,11 @@ func (t *tasks) stopWorkers() {
 	for _, s := range t.servers {
 		s.Stop()
 	}
+	var wg sync.WaitGroup
 	for _, s := range t.servers {
-		s.Shutdown()
+		wg.Go(s.Shutdown)
 	}
+	wg.Wait()
 	t.servers = nil
 }
 

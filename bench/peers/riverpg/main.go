@@ -54,7 +54,7 @@ func (j *jobs) Durability(ctx context.Context) (string, error) {
 			return "", err
 		}
 		if got != "on" {
-			return "", fmt.Errorf("PostgreSQL has %s %q, want %q", name, got, "on")
+			return "", fmt.Errorf("the server has %s %q, want %q", name, got, "on")
 		}
 		said = append(said, name+"="+got)
 	}

@@ -52,7 +52,7 @@ func (j *jobs) Durability(ctx context.Context) (string, error) {
 	}
 	const full = 2
 	if journal != "wal" || synchronous < full {
-		return "", fmt.Errorf("SQLite has journal_mode %q, synchronous %d, want %q and %d", journal, synchronous, "wal", full)
+		return "", fmt.Errorf("the database has journal_mode %q, synchronous %d, want %q and %d", journal, synchronous, "wal", full)
 	}
 	return fmt.Sprintf("journal_mode=%s synchronous=%d (FULL)", journal, synchronous), nil
 }
