@@ -97,7 +97,7 @@ type Agent struct {
 	changed  chan struct{} // holds a token when slots may have become free
 	doubted  chan struct{} // holds a token when suspect was raised
 
-	extending sync.Mutex // held over an extend and what follows from it
+	extending chan struct{} // has room for one: full over an extend and what follows from it
 
 	mu        sync.Mutex // guards all below
 	session   deferd.SessionID
@@ -119,13 +119,14 @@ func New(c Config) *Agent {
 	c.StopLimit = cmp.Or(c.StopLimit, DefaultStopLimit)
 	c.SlotWait = cmp.Or(c.SlotWait, DefaultSlotWait)
 	a := &Agent{
-		config:  c,
-		log:     cmp.Or(c.Logger, slog.New(slog.DiscardHandler)).With("instance", c.Session.Instance),
-		client:  c.Client,
-		buffers: sync.Pool{New: func() any { return new([partSize]byte) }},
-		changed: make(chan struct{}, 1),
-		doubted: make(chan struct{}, 1),
-		held:    make(map[deferd.LeaseID]*attempt),
+		config:    c,
+		log:       cmp.Or(c.Logger, slog.New(slog.DiscardHandler)).With("instance", c.Session.Instance),
+		client:    c.Client,
+		buffers:   sync.Pool{New: func() any { return new([partSize]byte) }},
+		changed:   make(chan struct{}, 1),
+		extending: make(chan struct{}, 1),
+		doubted:   make(chan struct{}, 1),
+		held:      make(map[deferd.LeaseID]*attempt),
 	}
 	if a.client == nil {
 		a.client = newClient()

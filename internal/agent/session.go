@@ -63,8 +63,12 @@ func (a *Agent) keepSession(quit context.Context) {
 // extend tells the server what is held and does what the server answers.
 // Without an answer everything goes on as it is.
 func (a *Agent) extend(ctx context.Context) {
-	a.extending.Lock()
-	defer a.extending.Unlock()
+	select {
+	case a.extending <- struct{}{}:
+		defer func() { <-a.extending }()
+	case <-ctx.Done():
+		return
+	}
 	var x deferd.Extension
 	err := once(ctx, callLimit, func(ctx context.Context) (err error) {
 		x, err = a.config.Work.Extend(ctx, a.snapshot())
