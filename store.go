@@ -171,12 +171,12 @@ type Queue interface {
 	// Publication.GivenUp is true.
 	GiveUp(ctx context.Context, id InvocationID) error
 
-	// Redecide replaces decision 1 by decision 2, which is settled now. A repeat
-	// changes nothing.
+	// Redecide replaces decision 1 by decision 2, which is settled now, and
+	// abandons the upload that decision 1 names. A repeat changes nothing.
 	Redecide(ctx context.Context, id InvocationID, o Outcome) error
 
 	// Abandoned returns up to n recorded uploads whose lease ended without a
-	// settle that names them; Aborted forgets one.
+	// settle that names them, or whose decision was replaced; Aborted forgets one.
 	Abandoned(ctx context.Context, n int) ([]Upload, error)
 	Aborted(ctx context.Context, uploadID string) error
 

@@ -105,11 +105,21 @@ func (s *Store) Redecide(ctx context.Context, id deferd.InvocationID, o deferd.O
 		if err != nil || r == nil {
 			return err
 		}
+		p, err := t.publication(r)
+		if err != nil {
+			return err
+		}
 		if err := t.unstage(r); err != nil {
 			return err
 		}
 		if err := t.stage(r, o); err != nil {
 			return err
+		}
+		if u := p.Outcome.Upload; u != nil {
+			err := t.exec("INSERT OR REPLACE INTO upload VALUES (?, ?, ?, 1)", u.ID, int64(r.Seq), u.Location)
+			if err != nil {
+				return err
+			}
 		}
 		t.announcePublishing(r.Seq)
 		return t.exec(`UPDATE invocation SET verdict = ?, decision = 2, given_up = 0, reason = ?, message = ?,

@@ -206,6 +206,30 @@ var settleTests = map[string]func(*testing.T, *fixture){
 		x.wantState(t, l.Invocation, deferd.Failed, deferd.UploadFailed)
 		x.wantConserved(t)
 	},
+	"a decision that is replaced abandons its upload": func(t *testing.T, x *fixture) {
+		l := x.running(t)
+		inv := x.get(t, l.Invocation)
+		u := deferd.Upload{ID: "u", Location: inv.Output}
+		_, err := x.RecordUpload(t.Context(), l.ID, u)
+		must(t, err)
+		o := deferd.Outcome{State: deferd.Completed, Reason: deferd.ModelOK, Size: 9, Upload: &deferd.Upload{
+			ID: u.ID, Location: u.Location, Parts: []deferd.Part{{Number: 1, ETag: "e", Size: 9}},
+		}}
+		must(t, x.Settle(t.Context(), deferd.Settlement{Lease: l.ID, Outcome: o}))
+		must(t, x.GiveUp(t.Context(), l.Invocation))
+		if left, err := x.Abandoned(t.Context(), 10); err != nil || len(left) != 0 {
+			t.Errorf("abandoned while decision 1 stands: %v, %v", left, err)
+		}
+		for range 2 {
+			must(t, x.Redecide(t.Context(), l.Invocation, deferd.End(deferd.UploadFailed, "m")))
+		}
+		must(t, x.Finish(t.Context(), l.Invocation, 2))
+		left, err := x.Abandoned(t.Context(), 10)
+		must(t, err)
+		if diff := cmp.Diff([]deferd.Upload{u}, left); diff != "" {
+			t.Errorf("abandoned (-want +got):\n%s", diff)
+		}
+	},
 	"nothing is staged where there is nowhere to publish": func(t *testing.T, x *fixture) {
 		n := x.invocation()
 		n.Failure = deferd.Location{}
