@@ -11,6 +11,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"maps"
@@ -371,25 +372,42 @@ func (d *Dispatch) closeEnded(ctx context.Context) error {
 	return nil
 }
 
-// abortAbandoned goes on until none is left or a batch has failed in part; what
-// could not be aborted waits for the next time.
+// abortAbandoned goes on until none is left but those that cannot be aborted
+// now; they wait for the next time, and keep nobody else waiting.
 func (d *Dispatch) abortAbandoned(ctx context.Context) error {
+	const batch = 100
+	failed := map[string]error{}
 	for {
-		const batch = 100
-		uploads, err := d.store.Abandoned(ctx, batch)
-		if err != nil || len(uploads) == 0 {
+		uploads, err := d.store.Abandoned(ctx, batch+len(failed))
+		if err != nil {
 			return err
 		}
-		var errs []error
+		before := len(failed)
+		done := 0
 		for _, u := range uploads {
-			err := d.objects.AbortUpload(ctx, u)
-			if err == nil {
-				err = d.store.Aborted(ctx, u.ID)
+			if failed[u.ID] != nil {
+				continue
 			}
-			errs = append(errs, err)
+			if err := d.abort(ctx, u); err != nil {
+				failed[u.ID] = err
+				continue
+			}
+			done++
 		}
-		if err := errors.Join(errs...); err != nil {
-			return err
+		if done == 0 && len(failed) == before || ctx.Err() != nil {
+			break
 		}
 	}
+	for id, err := range failed {
+		return fmt.Errorf("abort %d uploads, among them %s: %w", len(failed), id, err)
+	}
+	return nil
+}
+
+// abort drops an abandoned upload.
+func (d *Dispatch) abort(ctx context.Context, u deferd.Upload) error {
+	if err := d.objects.AbortUpload(ctx, u); err != nil {
+		return err
+	}
+	return d.store.Aborted(ctx, u.ID)
 }

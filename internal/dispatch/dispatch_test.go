@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"path/filepath"
@@ -459,6 +460,47 @@ func TestUpload(t *testing.T) {
 	}
 	if _, err := b.Upload(t.Context(), l.ID, true, deferd.ObjectAttributes{}); deferd.CodeOf(err) != deferd.Lost {
 		t.Errorf("an upload without a lease: %v, want Lost", err)
+	}
+}
+
+// abortingObjects fails aborts as onAbort says.
+type abortingObjects struct {
+	deferd.ObjectStore
+	onAbort func(deferd.Upload) error
+}
+
+func (o abortingObjects) AbortUpload(ctx context.Context, u deferd.Upload) error {
+	if err := o.onAbort(u); err != nil {
+		return err
+	}
+	return o.ObjectStore.AbortUpload(ctx, u)
+}
+
+// TestAbortAbandoned has more uploads that cannot be aborted than a batch holds:
+// those behind them are aborted all the same.
+func TestAbortAbandoned(t *testing.T) {
+	b := newBench(t)
+	l := b.lease()
+	const refused, good = 110, 30
+	for i := range refused + good {
+		at := deferd.Location{Bucket: "bkt", Key: fmt.Sprint(i)}
+		_, err := b.store.RecordUpload(t.Context(), l.ID, deferd.Upload{ID: fmt.Sprintf("u-%04d", i), Location: at})
+		b.must(err)
+	}
+	b.must(b.Release(t.Context(), deferd.Release{Lease: l.ID, Reason: deferd.InstanceLost}))
+	b.Dispatch.objects = abortingObjects{b.objects, func(u deferd.Upload) error {
+		if u.ID < fmt.Sprintf("u-%04d", refused) {
+			return errDenied
+		}
+		return nil
+	}}
+	if err := b.abortAbandoned(t.Context()); deferd.CodeOf(err) != deferd.Denied {
+		t.Errorf("error is %v, want that some were denied", err)
+	}
+	left, err := b.store.Abandoned(t.Context(), 1000)
+	b.must(err)
+	if len(left) != refused {
+		t.Errorf("%d uploads are left, want %d", len(left), refused)
 	}
 }
 
