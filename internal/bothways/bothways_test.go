@@ -1,7 +1,9 @@
 package bothways
 
 import (
+	"flag"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -63,24 +65,69 @@ var steps = []step{
 
 var errUnavailable = &deferd.Error{Code: deferd.Unavailable, Msg: "SlowDown"}
 
+var all = flag.Bool("all", false, "let each step fail in each way, in all trouble too, though it takes minutes")
+
+// A failure is how and for how long a step fails.
+type failure struct {
+	way     way
+	lasting time.Duration
+}
+
+// failures are those that a run tries: all of them, but where much is run
+// (many troubles, a slow run) the ways that every network has.
+func failures(many bool) []failure {
+	switch {
+	case *all:
+		return []failure{
+			{lost, 0}, {unanswered, 0}, {hung, 0}, {late, 0},
+			{lost, long}, {unanswered, long}, {hung, long}, {late, long},
+		}
+	case slow || testing.Short():
+		return []failure{{unanswered, 0}}
+	case many:
+		return []failure{{lost, 0}, {unanswered, long}}
+	}
+	return []failure{{lost, 0}, {unanswered, 0}, {late, 0}, {lost, long}, {unanswered, long}, {hung, long}}
+}
+
+// long is longer than the patience of all but those who publish.
+const long = 15 * time.Minute
+
+// atOnce is how many bubbles run at a time: what they wait for is the disk.
+const atOnce = 8
+
 // TestEachStepFails lets each step fail in each way while the load runs.
 func TestEachStepFails(t *testing.T) {
+	runTable(t, trouble{}, steps, failures(false))
+}
+
+// runTable runs a table of steps, several at a time.
+func runTable(t *testing.T, tr trouble, steps []step, fails []failure) {
+	limit := make(chan struct{}, atOnce)
+	var wg sync.WaitGroup
+	defer wg.Wait()
 	for _, s := range steps {
-		for _, how := range []way{lost, unanswered, hung, late} {
-			for _, lasting := range []time.Duration{0, 15 * time.Minute} {
-				ok := s.also
-				if lasting > 0 {
-					ok = s.long
-				}
-				name := fmt.Sprintf("%s/%s/%s", s.name, wayNames[how], lasted(lasting))
-				t.Run(name, func(t *testing.T) {
-					t.Parallel()
-					f := &faults{step: s.name, way: how, err: errUnavailable, lasting: lasting}
-					synctest.Test(t, func(t *testing.T) { testLoad(t, f, ok) })
-				})
-			}
+		for _, fail := range fails {
+			limit <- struct{}{}
+			wg.Go(func() {
+				defer func() { <-limit }()
+				runOne(t, tr, s, fail)
+			})
 		}
 	}
+}
+
+// runOne runs the load in a bubble of its own while a step fails.
+func runOne(t *testing.T, tr trouble, s step, fail failure) {
+	ok := s.also
+	if fail.lasting > 0 {
+		ok = s.long
+	}
+	tr.ok = tr.ok.and(ok)
+	t.Run(fmt.Sprintf("%s/%s/%s", s.name, wayNames[fail.way], lasted(fail.lasting)), func(t *testing.T) {
+		f := &faults{step: s.name, way: fail.way, err: errUnavailable, lasting: fail.lasting}
+		synctest.Test(t, func(t *testing.T) { testLoad(t, f, tr) })
+	})
 }
 
 func lasted(d time.Duration) string {
@@ -90,22 +137,30 @@ func lasted(d time.Duration) string {
 	return "for " + d.String()
 }
 
-// testLoad runs the load through to its end.
-func testLoad(t *testing.T, f *faults, ok tolerance) {
+// testLoad runs the load through to its end, while a step fails and trouble
+// happens.
+func testLoad(t *testing.T, f *faults, tr trouble) {
 	w := newWorld(t, f)
-	var stops []func()
+	if tr.prepare != nil {
+		tr.prepare(w)
+	}
+	var kept []*keeper
 	for n := range instances {
-		stops = append(stops, w.keep(fmt.Sprint("i", n)))
+		kept = append(kept, w.keep(fmt.Sprint("i", n)))
 	}
 	time.Sleep(time.Second) // until they wait for work
 	w.accept()
+	if tr.happen != nil {
+		time.Sleep(3 * time.Second)
+		tr.happen(w, kept)
+	}
 	ended := w.await()
 	w.settle()
-	for _, stop := range stops {
-		stop()
+	for _, k := range kept {
+		k.stop()
 	}
 	w.settle()
-	wrongs := w.broken(ended, ok)
+	wrongs := w.broken(ended, tr.ok)
 	w.stop()
 	for _, wrong := range wrongs {
 		t.Error(wrong)
@@ -117,5 +172,5 @@ func testLoad(t *testing.T, f *faults, ok tolerance) {
 
 // TestNothingFails is the load as it is.
 func TestNothingFails(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) { testLoad(t, &faults{}, tolerance{}) })
+	synctest.Test(t, func(t *testing.T) { testLoad(t, &faults{}, trouble{}) })
 }

@@ -102,10 +102,10 @@ func (m *model) serve(slots int) (c *container, stop func()) {
 		defer close(served)
 		srv.Serve(c)
 	}()
-	return c, func() {
+	return c, sync.OnceFunc(func() {
 		srv.Close()
 		<-served
-	}
+	})
 }
 
 // killed is the key of what a request's context knows of its container's end.

@@ -22,6 +22,18 @@ type tolerance struct {
 	objects bool            // an outcome that was given up may have no object
 }
 
+// and is what either of two tolerates.
+func (a tolerance) and(b tolerance) tolerance {
+	return tolerance{
+		reasons: slices.Concat(a.reasons, b.reasons),
+		rerun:   a.rerun || b.rerun,
+		uploads: a.uploads || b.uploads,
+		zombie:  a.zombie || b.zombie,
+		session: a.session || b.session,
+		objects: a.objects || b.objects,
+	}
+}
+
 // broken says which promises do not hold, after everything has ended.
 func (w *world) broken(ended []deferd.Invocation, ok tolerance) (wrongs []string) {
 	w.t.Helper()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -46,11 +47,13 @@ type world struct {
 	objects *objects
 	work    *work
 
+	ahead    atomic.Int64 // by how much the store's clock is
 	dispatch atomic.Pointer[dispatch.Dispatch]
 	ids      []deferd.InvocationID // of the load, once it is accepted
 	accepts  sync.WaitGroup
 	running  sync.WaitGroup
 	end      context.CancelFunc // of everything but the agents
+	retire   context.CancelFunc // of the dispatch
 	ctx      context.Context
 }
 
@@ -62,8 +65,8 @@ func newWorld(t *testing.T, f *faults) *world {
 		w.log = slog.New(slog.NewTextHandler(t.Output(), nil))
 	}
 	w.model = newModel(w.load)
-	dir := t.TempDir()
-	db, err := sqlite.Open(filepath.Join(dir, "deferd.db"), sqlite.Options{Now: time.Now, Logger: w.log})
+	dir := directory(t)
+	db, err := sqlite.Open(filepath.Join(dir, "deferd.db"), sqlite.Options{Now: w.now, Logger: w.log})
 	w.must(err)
 	t.Cleanup(func() { db.Close() })
 	w.inner = storetest.Serial(db)
@@ -78,10 +81,24 @@ func newWorld(t *testing.T, f *faults) *world {
 	w.addEndpoint("idle")
 	w.ids = make([]deferd.InvocationID, len(w.load))
 	w.ctx, w.end = context.WithCancel(context.WithoutCancel(t.Context()))
-	w.serve(w.ctx)
+	w.serve()
 	w.running.Go(func() { w.sweep(w.ctx) })
 	return w
 }
+
+// directory is where a world's files lie: in memory where that can be, as the
+// disk is not what is tested, and its syncs are most of what a test waits for.
+func directory(t *testing.T) string {
+	const memory = "/dev/shm"
+	if dir, err := os.MkdirTemp(memory, "bothways-"); err == nil {
+		t.Cleanup(func() { os.RemoveAll(dir) })
+		return dir
+	}
+	return t.TempDir()
+}
+
+// now is the store's clock.
+func (w *world) now() time.Time { return time.Now().Add(time.Duration(w.ahead.Load())) }
 
 func (w *world) must(err error) {
 	w.t.Helper()
@@ -104,8 +121,13 @@ func (w *world) addEndpoint(name string) {
 	}))
 }
 
-// serve runs a new Dispatch, which answers from now on.
-func (w *world) serve(ctx context.Context) {
+// serve runs a new Dispatch, which answers from now on, and ends the one before.
+func (w *world) serve() {
+	ctx, retire := context.WithCancel(w.ctx)
+	if w.retire != nil {
+		w.retire()
+	}
+	w.retire = retire
 	d := dispatch.New(dispatch.Config{Store: w.store, Objects: w.objects, Logger: w.log})
 	w.dispatch.Store(d)
 	w.running.Go(func() { d.Run(ctx) })
@@ -139,39 +161,24 @@ func (w *world) sweep(ctx context.Context) {
 
 // An instance is a container with its agent.
 type instance struct {
-	stop context.CancelFunc
-	gone chan struct{} // to be closed when the container is to count as ended
-	done chan struct{} // closed when the agent has ended
+	id   deferd.InstanceID
+	stop context.CancelFunc // ends the agent in order
+	kill func()             // ends the container at once
+	gone chan struct{}      // closed when that has happened
+	done chan struct{}      // closed when the agent has ended
 }
 
-// keep keeps an instance running, as a scheduler does: where its agent ends
-// before it is told to, the next one is started. What it returns ends that, and
-// waits.
-func (w *world) keep(name string) (stop func()) {
-	quit, done := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(done)
-		for n := 1; ; n++ {
-			i := w.start(deferd.InstanceID(fmt.Sprint(name, "-", n)))
-			select {
-			case <-i.done:
-			case <-quit:
-				i.stop()
-				<-i.done
-				return
-			}
-		}
-	}()
-	return sync.OnceFunc(func() {
-		close(quit)
-		<-done
-	})
+// die ends the container under its agent.
+func (i *instance) die() {
+	close(i.gone)
+	i.kill()
 }
 
 // start starts an instance.
 func (w *world) start(id deferd.InstanceID) *instance {
-	c, end := w.model.serve(slots)
-	i := &instance{gone: make(chan struct{}), done: make(chan struct{})}
+	c, kill := w.model.serve(slots)
+	ctx, stop := context.WithCancel(context.WithoutCancel(w.t.Context()))
+	i := &instance{id: id, stop: stop, kill: kill, gone: make(chan struct{}), done: make(chan struct{})}
 	a := agent.New(agent.Config{
 		Work:      w.work,
 		Session:   deferd.Session{Endpoint: "e", Variant: "v", Instance: id, Slots: slots},
@@ -182,14 +189,68 @@ func (w *world) start(id deferd.InstanceID) *instance {
 		Logger:    w.log,
 		Client:    c.client(),
 	})
-	ctx, stop := context.WithCancel(context.WithoutCancel(w.t.Context()))
-	i.stop = stop
 	go func() {
 		defer close(i.done)
 		a.Run(ctx)
-		end()
+		kill()
 	}()
 	return i
+}
+
+// A keeper keeps an instance running, as a scheduler does: where its agent ends,
+// the next one is started.
+type keeper struct {
+	w    *world
+	quit chan struct{}
+	done chan struct{}
+
+	mu  sync.Mutex // guards all below
+	now *instance
+	all []*instance
+}
+
+func (w *world) keep(name string) *keeper {
+	k := &keeper{w: w, quit: make(chan struct{}), done: make(chan struct{})}
+	go func() {
+		defer close(k.done)
+		for n := 1; ; n++ {
+			i := k.start(deferd.InstanceID(fmt.Sprint(name, "-", n)))
+			select {
+			case <-i.done:
+			case <-k.quit:
+				return
+			}
+		}
+	}()
+	return k
+}
+
+func (k *keeper) start(id deferd.InstanceID) *instance {
+	i := k.w.start(id)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.now = i
+	k.all = append(k.all, i)
+	return i
+}
+
+func (k *keeper) current() *instance {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.now
+}
+
+// double starts a second agent for the instance.
+func (k *keeper) double() { k.start(k.current().id) }
+
+// stop ends the instance.
+func (k *keeper) stop() {
+	close(k.quit)
+	<-k.done
+	for _, i := range k.all {
+		i.stop()
+		<-i.done
+	}
 }
 
 // accept makes the load, each request by a client that tries until it is
