@@ -2,36 +2,25 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"time"
 )
-
-// payloadSize is how much goes into an invocation and comes out of it.
-const payloadSize = 4 << 10
 
 // warmUp is how long a server is asked before it is measured.
 const warmUp = 500 * time.Millisecond
 
-// An acceptFigure is what was measured of one server and one form, a value for
-// each round.
-type acceptFigure struct {
-	rate     series // accepts/s
-	p50, p99 series // ms
-	server   series // CPU of the server, µs for an accept
-	client   series // CPU of the clients, µs for an accept
-	grouped  series // accepts that share a commit
-}
+// connectionCounts are the numbers of clients that accepts are measured with.
+func connectionCounts() []int { return []int{1, 16, 64, 256} }
 
-// An acceptPair is a form beside its limit.
-type acceptPair struct {
-	form          string
-	deferd, limit acceptFigure
+func connected(n int) string {
+	if n == 1 {
+		return "1 connection"
+	}
+	return fmt.Sprintf("%d connections", n)
 }
 
 // measureAccept has clients invoke an endpoint whose model answers nothing: the
@@ -43,19 +32,17 @@ func (p *plan) measureAccept(ctx context.Context, r *report) (err error) {
 		return err
 	}
 	defer remove()
-	serverCores, clientCores := p.splitCores()
-	r.pinned = len(serverCores) > 0
 	closed, err := newGate()
 	if err != nil {
 		return err
 	}
 	defer closed.close()
-	d, err := p.deploy(ctx, dir, serverCores, 1, closed)
+	d, err := p.deploy(ctx, dir, 1, closed)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.stop()) }()
-	l, err := start(ctx, exec.Command(p.self, limitVerb), serverCores, filepath.Join(dir, "limit-log"))
+	l, err := start(ctx, exec.Command(p.self, limitVerb), p.cores.server, filepath.Join(dir, "limit-log"))
 	if err != nil {
 		return err
 	}
@@ -64,50 +51,43 @@ func (p *plan) measureAccept(ctx context.Context, r *report) (err error) {
 	l.credentials = limitKey
 	l.url = url
 
-	if len(clientCores) > 0 {
-		defer useCores(allCores())
-		if err := useCores(clientCores); err != nil {
-			return fmt.Errorf("choose the clients' cores: %w", err)
-		}
-	}
-	body := make([]byte, payloadSize)
-	rand.Read(body)
-	forms := []form{
-		{name: "inline, 4 KiB", path: d.path, body: body},
-		{name: "by S3", path: d.path, inputs: []string{"s3://" + bucket + "/in/payload"}},
-	}
-	profile := p.startProfile(d, "accept", time.Duration(p.rounds*len(forms)*2)*p.accept)
-	r.accept = make([]acceptPair, len(forms))
+	s := r.section("Accept", "deferd", "limit")
+	s.about = "Signed invocations that were answered with a 202, which at deferd are durable by then, from a closed loop of so many\n" +
+		"connections. Limit: the same HTTP handler, signature check and validation over a store that keeps nothing."
+	kinds := forms(d.path)
+	profile := p.startProfile(d, "accept", time.Duration(p.rounds*len(kinds)*2*len(connectionCounts()))*p.accept)
 	for round := range p.rounds {
-		for i, f := range forms {
-			pair := &r.accept[i]
-			pair.form = f.name
-			if err := p.measureForm(ctx, f, d.child, d, round == 0, &pair.deferd); err != nil {
-				return err
-			}
-			if err := p.measureForm(ctx, f, l, nil, round == 0, &pair.limit); err != nil {
-				return fmt.Errorf("limit: %w", err)
+		for _, f := range kinds {
+			for _, n := range connectionCounts() {
+				a := acceptRun{form: f, connections: n, to: s, at: fmt.Sprintf("%s, %s", f.name, connected(n)), cold: round == 0 && n == 1}
+				if err := p.acceptRound(ctx, a, "deferd", d.child, d); err != nil {
+					return err
+				}
+				if err := p.acceptRound(ctx, a, "limit", l, nil); err != nil {
+					return fmt.Errorf("limit: %w", err)
+				}
 			}
 		}
 	}
 	return profile()
 }
 
-// splitCores shares the cores between server and clients; none where there is
-// but one, or where that is not wanted.
-func (p *plan) splitCores() (server, clients []int) {
-	cores := allCores()
-	if !p.pin || len(cores) < 2 {
-		return nil, nil
-	}
-	return slices.Clone(cores[:len(cores)/2]), slices.Clone(cores[len(cores)/2:])
+// An acceptRun is one form and number of connections, and where its figures go.
+type acceptRun struct {
+	form        form
+	connections int
+	cold        bool // the server has to be warmed up first
+	to          *section
+	at          string
 }
 
-// measureForm adds a round of one form at one server. Of a deferd it also says
-// how many accepts shared a commit.
-func (p *plan) measureForm(ctx context.Context, f form, c *child, d *deployment, cold bool, to *acceptFigure) error {
-	if cold {
-		if _, err := (load{to: c.credentials, form: f, more: until(time.Now().Add(warmUp))}).run(ctx); err != nil {
+// acceptRound measures one server once. Of a deferd it also says how many
+// accepts shared a commit.
+func (p *plan) acceptRound(ctx context.Context, a acceptRun, subject string, c *child, d *deployment) error {
+	l := load{to: c.credentials, form: a.form, connections: a.connections}
+	if a.cold {
+		l.more = until(time.Now().Add(warmUp))
+		if _, err := l.run(ctx); err != nil {
 			return err
 		}
 	}
@@ -118,20 +98,23 @@ func (p *plan) measureForm(ctx context.Context, f form, c *child, d *deployment,
 			return err
 		}
 	}
-	serverBefore, _ := cpuOf(c.cmd.Process.Pid)
-	clientBefore, _ := cpuOf(os.Getpid())
-	got, err := load{to: c.credentials, form: f, more: until(time.Now().Add(p.accept))}.run(ctx)
+	server, helpers := cpuOf(c.cmd.Process.Pid)
+	client, _ := cpuOf(os.Getpid())
+	l.more = until(time.Now().Add(p.accept))
+	got, err := l.run(ctx)
 	if err != nil {
 		return err
 	}
-	serverAfter, _ := cpuOf(c.cmd.Process.Pid)
+	serverAfter, helpersAfter := cpuOf(c.cmd.Process.Pid)
 	clientAfter, _ := cpuOf(os.Getpid())
 	n := float64(len(got.latencies))
-	to.rate.add(got.rate())
-	to.p50.add(milliseconds(got.quantile(.50)))
-	to.p99.add(milliseconds(got.quantile(.99)))
-	to.server.add(microseconds(serverAfter-serverBefore) / n)
-	to.client.add(microseconds(clientAfter-clientBefore) / n)
+	rate := a.to.figure(a.at, "accepts/s", "%.0f")
+	rate.charts = a.connections == 1 || a.connections == usual
+	rate.add(subject, got.rate())
+	a.to.figure(a.at, "p50, ms", "%.2f").add(subject, milliseconds(got.quantile(.50)))
+	a.to.figure(a.at, "p99, ms", "%.2f").add(subject, milliseconds(got.quantile(.99)))
+	a.to.figure(a.at, "server CPU, µs each", "%.0f").add(subject, microseconds(serverAfter-server+helpersAfter-helpers)/n)
+	a.to.figure(a.at, "client CPU, µs each", "%.0f").add(subject, microseconds(clientAfter-client)/n)
 	if d == nil {
 		return nil
 	}
@@ -139,9 +122,8 @@ func (p *plan) measureForm(ctx context.Context, f form, c *child, d *deployment,
 	if err != nil {
 		return err
 	}
-	to.grouped.add((after[operations] - before[operations]) / (after[commits] - before[commits]))
+	if made := after[commits] - before[commits]; made > 0 {
+		a.to.figure(a.at, "accepts in a commit", "%.1f").add(subject, (after[operations]-before[operations])/made)
+	}
 	return nil
 }
-
-func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
-func microseconds(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }

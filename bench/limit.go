@@ -44,7 +44,6 @@ func (f *forgetful) Accept(_ context.Context, n deferd.NewInvocation) (deferd.In
 // runAcceptLimit serves deferd's own handler, signatures and validation
 // included, over a store that keeps nothing, until ctx ends.
 func runAcceptLimit(ctx context.Context, out io.Writer) error {
-	const account = "000000000000"
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err

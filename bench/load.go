@@ -4,9 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/rand"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"slices"
 	"strconv"
 	"sync"
@@ -16,8 +18,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// connections is how many clients there are.
-const connections = 64
+// usual is how many connections a load has where nothing else is said.
+const usual = 64
 
 // A form makes invocations of one kind.
 type form struct {
@@ -26,14 +28,37 @@ type form struct {
 	body []byte // of an inline invocation
 	// inputs are the s3:// URIs of the other kind, taken in turn.
 	inputs []string
+	// paths, where there are any, are taken in turn in place of path.
+	paths []string
 }
+
+// forms are the two kinds of invocation, posted to path.
+func forms(path string) []form {
+	body := make([]byte, payloadSize)
+	rand.Read(body)
+	f := form{name: s3Form, path: path}
+	for _, l := range inputLocations() {
+		f.inputs = append(f.inputs, l.String())
+	}
+	return []form{{name: inlineForm, path: path, body: body}, f}
+}
+
+// Names of the forms.
+const (
+	inlineForm = "inline, 4 KiB"
+	s3Form     = "by S3"
+)
+
+// payloadSize is how much goes into an invocation and comes out of it.
+const payloadSize = 4 << 10
 
 // A load is a closed loop: each client has one connection, and sends its next
 // request when it has the answer to the last one.
 type load struct {
-	to   credentials
-	form form
-	more func() bool // asked before each request
+	to          credentials
+	form        form
+	connections int
+	more        func() bool // asked before each request
 }
 
 // until is a load's more for a while.
@@ -70,7 +95,7 @@ func (l load) run(ctx context.Context) (loadResult, error) {
 	var mu sync.Mutex // guards r
 	var r loadResult
 	begun := time.Now()
-	for i := range connections {
+	for i := range l.connections {
 		wg.Go(func() {
 			latencies, err := l.client(ctx, i)
 			if err != nil {
@@ -100,7 +125,7 @@ func (l load) client(ctx context.Context, i int) ([]time.Duration, error) {
 	answers := bufio.NewReader(conn)
 	var request []byte
 	var latencies []time.Duration
-	for n := i; ctx.Err() == nil && l.more(); n += connections {
+	for n := i; ctx.Err() == nil && l.more(); n += l.connections {
 		request = l.form.request(request[:0], s, n)
 		sent := time.Now()
 		if _, err := conn.Write(request); err != nil {
@@ -116,7 +141,16 @@ func (l load) client(ctx context.Context, i int) ([]time.Duration, error) {
 
 // request appends the n-th request of the form. It has what AWS's SDKs send:
 // an ID of its own for telling repeats.
-func (f form) request(b []byte, s *signer, n int) []byte {
+func (f form) request(b []byte, s *signer, n int) []byte { return f.append(b, s, n, "") }
+
+// named returns the n-th request with a name for its output.
+func (f form) named(name string, s *signer, n int) []byte { return f.append(nil, s, n, name) }
+
+func (f form) append(b []byte, s *signer, n int, filename string) []byte {
+	path := f.path
+	if len(f.paths) > 0 {
+		path = f.paths[n%len(f.paths)]
+	}
 	headers := []header{
 		{"amz-sdk-invocation-id", uuid.NewString()},
 		{"content-type", "application/octet-stream"},
@@ -125,23 +159,38 @@ func (f form) request(b []byte, s *signer, n int) []byte {
 	if len(f.inputs) > 0 {
 		headers = append(headers, header{"x-amzn-sagemaker-inputlocation", f.inputs[n%len(f.inputs)]})
 	}
-	return s.request(b, f.path, headers, f.body, time.Now())
+	if filename != "" {
+		headers = append(headers, header{"x-amzn-sagemaker-filename", filename})
+	}
+	return s.request(b, path, headers, f.body, time.Now())
 }
 
-// readAccepted reads an answer and throws it away. It knows as much of HTTP as
-// the answers here need.
+// readAccepted reads an answer that has to be a 202, and throws it away.
 func readAccepted(r *bufio.Reader) error {
+	status, body, err := readAnswer(r, false)
+	if err == nil && status != http.StatusAccepted {
+		err = fmt.Errorf("want 202, got %d: %s", status, body)
+	}
+	return err
+}
+
+// readAnswer reads an answer, to a HEAD if there can be no body. It knows as
+// much of HTTP as the answers here need. Of those that are no success it
+// returns the body.
+func readAnswer(r *bufio.Reader, head bool) (status int, body []byte, err error) {
 	line, err := r.ReadSlice('\n')
 	if err != nil {
-		return err
+		return 0, nil, err
 	}
-	accepted := bytes.HasPrefix(line, []byte("HTTP/1.1 202 "))
-	status := string(line)
+	_, code, _ := bytes.Cut(line, []byte(" "))
+	if status, err = strconv.Atoi(string(code[:min(3, len(code))])); err != nil {
+		return 0, nil, fmt.Errorf("read an answer's status: %w", err)
+	}
 	length := 0
 	for {
 		line, err := r.ReadSlice('\n')
 		if err != nil {
-			return err
+			return status, nil, err
 		}
 		line = bytes.TrimRight(line, "\r\n")
 		if len(line) == 0 {
@@ -150,14 +199,17 @@ func readAccepted(r *bufio.Reader) error {
 		name, value, _ := bytes.Cut(line, []byte(":"))
 		if bytes.EqualFold(name, []byte("content-length")) {
 			if length, err = strconv.Atoi(string(bytes.TrimSpace(value))); err != nil {
-				return fmt.Errorf("read an answer's length: %w", err)
+				return status, nil, fmt.Errorf("read an answer's length: %w", err)
 			}
 		}
 	}
-	if accepted {
-		_, err := r.Discard(length)
-		return err
+	switch {
+	case head:
+		return status, nil, nil
+	case status/100 == 2:
+		_, err = r.Discard(length)
+		return status, nil, err
 	}
-	body, _ := io.ReadAll(io.LimitReader(r, int64(length)))
-	return fmt.Errorf("want 202, got %s%s", status, body)
+	body, err = io.ReadAll(io.LimitReader(r, int64(length)))
+	return status, body, err
 }

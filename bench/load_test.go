@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"io"
 	"strings"
 	"testing"
 )
@@ -31,20 +32,29 @@ func TestReadAccepted(t *testing.T) {
 	}
 }
 
-func TestMedian(t *testing.T) {
+func TestReadAnswer(t *testing.T) {
 	for _, test := range []struct {
-		name string
-		s    series
-		want float64
+		name, answer string
+		head         bool
+		status       int
+		body, rest   string
 	}{
-		{"none", nil, 0},
-		{"one", series{7}, 7},
-		{"lower of two", series{9, 3}, 3},
-		{"middle", series{9, 1, 3}, 3},
+		{"success", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}next", false, 200, "", "next"},
+		{"a HEAD has no body", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nnext", true, 200, "", "next"},
+		{"refused", "HTTP/1.1 403 Forbidden\r\nContent-Length: 3\r\n\r\nwhynext", false, 403, "why", "next"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if got := test.s.median(); got != test.want {
-				t.Errorf("got %v, want %v", got, test.want)
+			r := bufio.NewReader(strings.NewReader(test.answer))
+			status, body, err := readAnswer(r, test.head)
+			if err != nil {
+				t.Fatal(err)
+			}
+			rest, err := io.ReadAll(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if status != test.status || string(body) != test.body || string(rest) != test.rest {
+				t.Errorf("got %d, %q and %q left, want %d, %q and %q", status, body, rest, test.status, test.body, test.rest)
 			}
 		})
 	}

@@ -7,24 +7,9 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"slices"
 	"strings"
 	"time"
 )
-
-// A series is one figure, round by round.
-type series []float64
-
-func (s *series) add(v float64) { *s = append(*s, v) }
-
-// median is the middle value; of two, the lower one.
-func (s series) median() float64 {
-	if len(s) == 0 {
-		return 0
-	}
-	sorted := slices.Sorted(slices.Values(s))
-	return sorted[(len(sorted)-1)/2]
-}
 
 // A machine is what the figures were measured on, and of what.
 type machine struct {
@@ -79,3 +64,16 @@ func syncRate(dir string) (float64, error) {
 	}
 	return float64(n) / time.Since(begun).Seconds(), nil
 }
+
+// loadAverage is how busy the machine has been; "unknown" where it does not say.
+func loadAverage() string {
+	b, err := os.ReadFile("/proc/loadavg")
+	fields := strings.Fields(string(b))
+	if err != nil || len(fields) < 3 {
+		return "unknown"
+	}
+	return strings.Join(fields[:3], " ")
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+func microseconds(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }

@@ -21,6 +21,8 @@ func cpuOf(int) (own, descendants time.Duration) { return 0, 0 }
 
 func peakMemory(int) (int64, error) { return 0, errors.ErrUnsupported }
 
+func memoryNow(int) (int64, error) { return 0, errors.ErrUnsupported }
+
 func syncData(f *os.File) error { return f.Sync() }
 
 func fileSystem(string) string { return "unknown" }

@@ -3,18 +3,24 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net"
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 )
 
-// gateVariable names the URL that a model waits for before it answers its first
-// request. Without it, it answers at once.
-const gateVariable = "BENCH_GATE"
+// What a model reads from its environment: the URL that it waits for before it
+// answers its first request (without it, it answers at once), and the cores that
+// it keeps to, where it is not to share its parent's.
+const (
+	gateVariable  = "BENCH_GATE"
+	coresVariable = "BENCH_CORES"
+)
 
 // smallAnswer is the largest input that the model reads whole before it
 // answers. Beyond it, it answers while it reads, so that it needs no memory.
@@ -22,6 +28,15 @@ const smallAnswer = 128 << 10
 
 // runModel is a model that answers with its input.
 func runModel(ctx context.Context) error {
+	var own []int
+	for c := range strings.SplitSeq(os.Getenv(coresVariable), ",") {
+		if n, err := strconv.Atoi(c); err == nil {
+			own = append(own, n)
+		}
+	}
+	if err := moveTo(own); err != nil {
+		return err
+	}
 	listener, err := net.Listen("tcp", "127.0.0.1:"+os.Getenv("SAGEMAKER_BIND_TO_PORT"))
 	if err != nil {
 		return err
@@ -51,6 +66,18 @@ func runModel(ctx context.Context) error {
 		return err
 	}
 	return nil
+}
+
+// modelEnv is the environment of a model on the load's cores.
+func (p *plan) modelEnv(g *gate) map[string]string {
+	env := map[string]string{}
+	if g != nil {
+		env[gateVariable] = g.url
+	}
+	if len(p.cores.load) > 0 {
+		env[coresVariable] = strings.Trim(strings.ReplaceAll(fmt.Sprint(p.cores.load), " ", ","), "[]")
+	}
+	return env
 }
 
 func awaitGate(ctx context.Context, url string) error {

@@ -18,46 +18,49 @@ import (
 // partSize is that of the uploads here, and of deferd's own.
 const partSize = 8 << 20
 
-// maxMemory is what the server may have at its peak while a large payload goes
-// through it, in bytes.
-const maxMemory = 150_000_000
+// copied is the limit of a large invocation.
+const copied = "copy"
 
-// A payloadResult is a large invocation beside a plain copy, a value for each
-// round. Times are in seconds.
-type payloadResult struct {
-	size       int64
-	upload     series // of the input, by a client through S3
-	invoke     series // from the request to the visible output
-	read       series // of the output, by a client through S3
-	copied     series // the limit of invoke
-	cpu, model series // that the invocation used
-	copyCPU    series // that the copy used
-	afterPut   int64  // largest peak memory of a server after the upload
-	afterAll   int64  // and at the end; 0 where that cannot be known
-}
-
-// measurePayload sends one large input through a model that sends it back, and
-// checks that it did.
+// measurePayload sends inputs through a model that sends them back, and checks
+// that it did.
 func (p *plan) measurePayload(ctx context.Context, r *report) error {
-	r.payload = &payloadResult{size: p.payload}
+	s := r.section("Payload", "deferd", copied)
+	s.about = "One input by S3, echoed, from the request until the output is visible; length and SHA-256 of the output are right. Limit: a copy\n" +
+		"within the same object store, in the same parts, in one process. A small one is invoked again and again. Peak memory is that of the server,\n" +
+		"its agent included, after the client's upload, the invocations and the client's reading."
 	for range p.rounds {
-		if err := p.invokeLarge(ctx, r.payload); err != nil {
-			return err
-		}
-		if err := p.copyLarge(ctx, r.payload); err != nil {
-			return fmt.Errorf("limit: %w", err)
+		for _, size := range p.payloads {
+			at := megabytes(size)
+			if err := p.invokeLarge(ctx, s, at, size); err != nil {
+				return fmt.Errorf("%s: %w", at, err)
+			}
+			if err := p.copyLarge(ctx, s, at, size); err != nil {
+				return fmt.Errorf("limit of %s: %w", at, err)
+			}
 		}
 	}
 	return nil
 }
 
-func (p *plan) invokeLarge(ctx context.Context, r *payloadResult) (err error) {
+// megabytes spells a size.
+func megabytes(n int64) string {
+	if n%(1<<30) == 0 {
+		return fmt.Sprintf("%d GiB", n>>30)
+	}
+	return fmt.Sprintf("%.0f MB", float64(n)/1e6)
+}
+
+// repeats is how often an input of a size is invoked in a row, so that what is
+// measured takes long enough.
+func repeats(size int64) int { return int(min(20, max(1, 20_000_000/size))) }
+
+func (p *plan) invokeLarge(ctx context.Context, s *section, at string, size int64) (err error) {
 	dir, remove, err := p.scratch()
 	if err != nil {
 		return err
 	}
 	defer remove()
-	d, err := p.deploy(ctx, dir, nil, 1, nil)
+	d, err := p.deploy(ctx, dir, 1, nil)
 	if err != nil {
 		return err
 	}
@@ -66,52 +69,60 @@ func (p *plan) invokeLarge(ctx context.Context, r *payloadResult) (err error) {
 	if err != nil {
 		return err
 	}
+	mb := func(times int, begun time.Time) float64 {
+		return float64(size) / 1e6 * float64(times) / time.Since(begun).Seconds()
+	}
 	in := deferd.Location{Bucket: bucket, Key: "in/large"}
 	begun := time.Now()
-	sum, err := upload(ctx, objects, in, r.size)
+	sum, err := upload(ctx, objects, in, size)
 	if err != nil {
 		return fmt.Errorf("upload: %w", err)
 	}
-	r.upload.add(time.Since(begun).Seconds())
-	afterPut, _ := peakMemory(d.cmd.Process.Pid)
-	r.afterPut = max(r.afterPut, afterPut)
+	s.figure(at, "upload by a client, MB/s", "%.0f").add("deferd", mb(1, begun))
 
 	profile := p.startProfile(d, "payload", 10*time.Second)
+	n := repeats(size)
 	cpu, model := cpuOf(d.cmd.Process.Pid)
 	begun = time.Now()
-	out, err := d.invoke(ctx, in)
-	if err != nil {
-		return err
+	var out deferd.Location
+	for range n {
+		if out, err = d.invoke(ctx, in); err != nil {
+			return err
+		}
+		if err := awaitOutput(ctx, objects, out, size); err != nil {
+			return err
+		}
 	}
-	if err := d.awaitOutput(ctx, objects, out); err != nil {
-		return err
-	}
-	r.invoke.add(time.Since(begun).Seconds())
+	s.figure(at, "MB/s", "%.0f").chart().add("deferd", mb(n, begun))
 	cpuAfter, modelAfter := cpuOf(d.cmd.Process.Pid)
-	r.cpu.add((cpuAfter - cpu).Seconds())
-	r.model.add((modelAfter - model).Seconds())
+	s.figure(at, "CPU, ms each", "%.0f").add("deferd", milliseconds(cpuAfter-cpu)/float64(n))
+	s.figure(at, "CPU of the model, ms each", "%.0f").add("deferd", milliseconds(modelAfter-model)/float64(n))
 	begun = time.Now()
-	if err := checkObject(ctx, objects, out, r.size, sum); err != nil {
+	if err := checkObject(ctx, objects, out, size, sum); err != nil {
 		return err
 	}
-	r.read.add(time.Since(begun).Seconds())
-	afterAll, _ := peakMemory(d.cmd.Process.Pid)
-	r.afterAll = max(r.afterAll, afterAll)
+	s.figure(at, "read by a client, MB/s", "%.0f").add("deferd", mb(1, begun))
+	if peak, err := peakMemory(d.cmd.Process.Pid); err == nil {
+		s.figure(at, "peak memory, MB", "%.0f").add("deferd", float64(peak)/1e6)
+	}
 	return profile()
 }
 
-// awaitOutput waits until an output is visible.
-func (d *deployment) awaitOutput(ctx context.Context, objects deferd.ObjectStore, out deferd.Location) error {
-	return await(ctx, "the output", func() (bool, error) {
+// lookEvery is how often a client looks for the output of an input of so many
+// bytes: seldom enough to be no load, and often enough not to be what takes the
+// time.
+func lookEvery(size int64) time.Duration {
+	return min(max(500*time.Microsecond, time.Duration(size>>20)*200*time.Microsecond), 5*time.Millisecond)
+}
+
+// awaitOutput waits until the output for an input of so many bytes is visible.
+func awaitOutput(ctx context.Context, objects deferd.ObjectStore, out deferd.Location, size int64) error {
+	return awaitEvery(ctx, lookEvery(size), "the output", func() (bool, error) {
 		_, err := objects.Head(ctx, out)
-		if deferd.CodeOf(err) != deferd.NotFound {
-			return err == nil, err
+		if deferd.CodeOf(err) == deferd.NotFound {
+			return false, nil
 		}
-		m, err := d.metrics(ctx)
-		if err == nil && m[inState("Failed")] > 0 {
-			err = errors.New("the invocation failed")
-		}
-		return false, err
+		return err == nil, err
 	})
 }
 
@@ -193,7 +204,7 @@ func readAhead(r io.Reader) *io.PipeReader {
 
 // copyLarge copies an object within an embedded object store, in parts as the
 // agent would, in this process.
-func (p *plan) copyLarge(ctx context.Context, r *payloadResult) (err error) {
+func (p *plan) copyLarge(ctx context.Context, s *section, at string, size int64) (err error) {
 	dir, remove, err := p.scratch()
 	if err != nil {
 		return err
@@ -205,10 +216,24 @@ func (p *plan) copyLarge(ctx context.Context, r *payloadResult) (err error) {
 	}
 	defer func() { err = errors.Join(err, objects.Close()) }()
 	in := deferd.Location{Bucket: bucket, Key: "in/large"}
-	if _, err := upload(ctx, objects, in, r.size); err != nil {
+	if _, err := upload(ctx, objects, in, size); err != nil {
 		return err
 	}
-	begun, cpu := time.Now(), ownCPU()
+	return p.asServer(func() error {
+		n := repeats(size)
+		begun, cpu := time.Now(), ownCPU()
+		for range n {
+			if err := copyOnce(ctx, objects, in); err != nil {
+				return err
+			}
+		}
+		s.figure(at, "MB/s", "%.0f").add(copied, float64(size)/1e6*float64(n)/time.Since(begun).Seconds())
+		s.figure(at, "CPU, ms each", "%.0f").add(copied, milliseconds(ownCPU()-cpu)/float64(n))
+		return nil
+	})
+}
+
+func copyOnce(ctx context.Context, objects deferd.ObjectStore, in deferd.Location) error {
 	o, err := objects.Get(ctx, in, deferd.GetObject{})
 	if err != nil {
 		return err
@@ -216,10 +241,5 @@ func (p *plan) copyLarge(ctx context.Context, r *payloadResult) (err error) {
 	defer o.Body.Close()
 	ahead := readAhead(o.Body)
 	defer ahead.Close()
-	if err := storeParts(ctx, objects, deferd.Location{Bucket: bucket, Key: "out/large"}, ahead); err != nil {
-		return err
-	}
-	r.copied.add(time.Since(begun).Seconds())
-	r.copyCPU.add((ownCPU() - cpu).Seconds())
-	return nil
+	return storeParts(ctx, objects, deferd.Location{Bucket: bucket, Key: "out/large"}, ahead)
 }

@@ -2,63 +2,105 @@ package main
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 )
 
-// A report is everything that was measured. Sections that were left out are
-// nil.
+// A report is everything that was measured.
 type report struct {
 	machine               machine
 	syncBefore, syncAfter float64 // disk syncs/s
 	fileSystem            string
+	loadBefore, loadAfter string // of the machine, by its own count
 	took                  time.Duration
-	pinned                bool
+	cores                 cores
 	rounds                int
+	quick                 bool
 
-	accept  []acceptPair
-	drain   *drainResult
-	payload *payloadResult
-	objects *objectsResult
+	sections []*section
+	objects  *objectsResult // nil where it was left out
+}
+
+// section begins a table, the first subject of which is deferd.
+func (r *report) section(title string, subjects ...string) *section {
+	s := &section{title: title, subjects: subjects}
+	r.sections = append(r.sections, s)
+	return s
 }
 
 // check reports what was measured and must not be.
 func (r *report) check() error {
-	if p := r.payload; p != nil && p.afterAll > maxMemory {
-		return fmt.Errorf("the server took %d MB of memory, more than %d", p.afterAll/1_000_000, maxMemory/1_000_000)
+	for _, s := range r.sections {
+		for _, f := range s.figures {
+			g := goalOf(s, f)
+			if g == nil || !g.must {
+				continue
+			}
+			if v, ok := g.measured(s, f); ok && !g.meets(v) {
+				return fmt.Errorf("%s, %s: %s is %s, must be %s", s.title, f.at, f.name, f.values(s.subjects[0]).spread(f.format), g.wish())
+			}
+		}
 	}
 	return nil
 }
 
-// markdown is the report as one prints and keeps it.
-func (r *report) markdown() string {
+// markdown is the report as one prints and keeps it; picture is the name of its
+// drawing, "" where there is none.
+func (r *report) markdown(picture string) string {
 	var b strings.Builder
 	m := r.machine
 	fmt.Fprintf(&b, "# Figures of %s\n\n", m.date.Format("2006-01-02"))
+	if picture != "" {
+		fmt.Fprintf(&b, "![the same figures as bars](%s)\n\n", picture)
+	}
 	table(&b, "what", "value")
 	row(&b, "commit", m.commit)
 	row(&b, "program", m.version)
 	row(&b, "Go", m.goVersion+" "+m.platform)
-	row(&b, "cores", fmt.Sprint(m.cores))
+	row(&b, "cores", fmt.Sprintf("%d; %s", m.cores, r.cores))
 	row(&b, "file system", r.fileSystem)
 	row(&b, "append 4 KiB and sync", fmt.Sprintf("%.0f/s before, %.0f/s after", r.syncBefore, r.syncAfter))
+	row(&b, "load average (1, 5, 15 minutes)", fmt.Sprintf("%s before, %s after", r.loadBefore, r.loadAfter))
 	row(&b, "rounds", fmt.Sprint(r.rounds))
 	row(&b, "took", r.took.Round(time.Second).String())
-	b.WriteString("\nA figure is the median of the rounds, with the smallest and the largest in parentheses.\n")
-	if r.accept != nil {
-		r.writeAccept(&b)
+	b.WriteString("\nA figure is the median of the rounds, with the smallest and the largest in parentheses. A ratio is the median of the rounds'\n" +
+		"ratios; deferd and what stands beside it take turns within a round.\n")
+	if r.quick {
+		b.WriteString("\n**This was a quick run: too short and too few rounds for figures that one could quote.**\n")
 	}
-	if r.drain != nil {
-		r.drain.write(&b)
-	}
-	if r.payload != nil {
-		r.payload.write(&b)
+	r.writeGoals(&b)
+	for _, s := range r.sections {
+		s.write(&b)
 	}
 	if r.objects != nil {
 		r.objects.write(&b)
 	}
 	return b.String()
+}
+
+// writeGoals lists what the measured sections are to reach, and what they do.
+func (r *report) writeGoals(b *strings.Builder) {
+	var rows [][]string
+	for _, g := range goals() {
+		for _, s := range r.sections {
+			if s.title != g.section {
+				continue
+			}
+			got, verdict := "–", "not measured"
+			if f := s.find(g.at, g.name); f != nil {
+				got, verdict = g.got(s, f), s.verdict(&g, f)
+			}
+			rows = append(rows, []string{s.title + ", " + g.at, g.name, g.wish(), got, verdict})
+		}
+	}
+	if len(rows) == 0 {
+		return
+	}
+	b.WriteString("\n## To reach\n\nRatios are to what the section measures beside deferd; of several limits, to the first; of peers, to the best.\n\n")
+	table(b, "at", "figure", "to reach", "measured", "")
+	for _, cells := range rows {
+		row(b, cells...)
+	}
 }
 
 func table(b *strings.Builder, columns ...string) {
@@ -70,89 +112,53 @@ func row(b *strings.Builder, cells ...string) {
 	b.WriteString("| " + strings.Join(cells, " | ") + " |\n")
 }
 
-// spread is a figure as tables show it.
-func (s series) spread(format string) string {
-	if len(s) == 0 {
-		return "–"
+// write appends the section's table.
+func (s *section) write(b *strings.Builder) {
+	fmt.Fprintf(b, "\n## %s\n\n%s\n\n", s.title, s.about)
+	columns := append([]string{"at", "figure"}, s.subjects...)
+	for _, other := range s.subjects[1:] {
+		columns = append(columns, s.subjects[0]+" / "+other)
 	}
-	if len(s) == 1 {
-		return fmt.Sprintf(format, s[0])
+	table(b, append(columns, "to reach")...)
+	for _, f := range s.figures {
+		row(b, s.cells(f)...)
 	}
-	return fmt.Sprintf(format+" ("+format+"–"+format+")", s.median(), slices.Min(s), slices.Max(s))
+	for _, n := range s.notes {
+		fmt.Fprintf(b, "\n%s\n", n)
+	}
 }
 
-// ratio is how many times b fits into a.
-func ratio(a, b float64) string {
-	if b == 0 {
-		return "–"
+// cells are a figure's row.
+func (s *section) cells(f *figure) []string {
+	cells := []string{f.at, f.name}
+	for _, subject := range s.subjects {
+		cells = append(cells, f.values(subject).spread(f.format))
 	}
-	return fmt.Sprintf("%.2f", a/b)
-}
-
-func (r *report) writeAccept(b *strings.Builder) {
-	fmt.Fprintf(b, "\n## Accept\n\nDurable accepts at %d connections; limit: the same handler over a store that keeps nothing.", connections)
-	if r.pinned {
-		b.WriteString("\nServer and clients are kept on different cores, half of them each.")
-	} else {
-		b.WriteString("\nServer and clients share all cores.")
-	}
-	b.WriteString("\n\n")
-	table(b, "form", "figure", "deferd", "limit", "deferd / limit")
-	for _, p := range r.accept {
-		d, l := p.deferd, p.limit
-		for _, line := range []struct {
-			name, format  string
-			deferd, limit series
-		}{
-			{"accepts/s", "%.0f", d.rate, l.rate},
-			{"p50, ms", "%.2f", d.p50, l.p50},
-			{"p99, ms", "%.2f", d.p99, l.p99},
-			{"server CPU, µs each", "%.0f", d.server, l.server},
-			{"client CPU, µs each", "%.0f", d.client, l.client},
-			{"accepts in a commit", "%.1f", d.grouped, nil},
-		} {
-			row(b, p.form, line.name, line.deferd.spread(line.format), line.limit.spread(line.format), ratio(line.deferd.median(), line.limit.median()))
+	for _, other := range s.subjects[1:] {
+		cell := "–"
+		if r, ok := f.ratio(s.subjects[0], other); ok {
+			cell = fmt.Sprintf("%.2f", r)
 		}
+		cells = append(cells, cell)
 	}
+	return append(cells, s.judge(f))
 }
 
-func (d *drainResult) write(b *strings.Builder) {
-	fmt.Fprintf(b, "\n## Drain\n\n%d queued invocations, 4 KiB in by S3 and out, a model that echoes, %d at a time; limit: a loop of as many\n"+
-		"workers that reads, calls the model and writes, with a connection for each call as deferd has it, or with kept ones.\n\n", d.queued, workers)
-	table(b, "figure", "deferd", "limit", "deferd / limit", "limit, kept connections", "deferd / that")
-	for _, line := range []struct {
-		name              string
-		deferd, one, kept series
-	}{
-		{"completed/s", d.deferd.rate, d.fresh.rate, d.kept.rate},
-		{"CPU of the server or loop, µs each", d.deferd.server, d.fresh.server, d.kept.server},
-		{"CPU of the model, µs each", d.deferd.model, d.fresh.model, d.kept.model},
-	} {
-		of := line.deferd.median()
-		row(b, line.name, line.deferd.spread("%.0f"), line.one.spread("%.0f"), ratio(of, line.one.median()), line.kept.spread("%.0f"), ratio(of, line.kept.median()))
+// judge says what a figure is to reach and whether it does.
+func (s *section) judge(f *figure) string {
+	g := goalOf(s, f)
+	if g == nil {
+		return ""
 	}
-	row(b, "store commits each", d.commits.spread("%.2f"), "–", "–", "–", "–")
-	row(b, "operations in a commit", d.perCommit.spread("%.1f"), "–", "–", "–", "–")
+	return g.wish() + ": " + s.verdict(g, f)
 }
 
-func (p *payloadResult) write(b *strings.Builder) {
-	const mib = 1 << 20
-	fmt.Fprintf(b, "\n## Payload\n\nOne input of %d MiB by S3, echoed; length and SHA-256 of the output are right. Limit: a copy within the same object\n"+
-		"store in the same parts, in one process.\n\n", p.size/mib)
-	table(b, "step", "seconds", "MB/s", "CPU, s")
-	for _, step := range []struct {
-		name string
-		took series
-		cpu  string
-	}{
-		{"invoke, request to visible output", p.invoke, p.cpu.spread("%.1f") + " server, " + p.model.spread("%.1f") + " model"},
-		{"limit: copy", p.copied, p.copyCPU.spread("%.1f")},
-		{"upload by a client", p.upload, ""},
-		{"read by a client", p.read, ""},
-	} {
-		row(b, step.name, step.took.spread("%.2f"), fmt.Sprintf("%.0f", float64(p.size)/1e6/step.took.median()), step.cpu)
+func (s *section) verdict(g *goal, f *figure) string {
+	switch v, ok := g.measured(s, f); {
+	case !ok:
+		return "not measured"
+	case !g.meets(v):
+		return "**not reached**"
 	}
-	row(b, "invoke / copy", ratio(p.invoke.median(), p.copied.median()), "", ratio(p.cpu.median(), p.copyCPU.median()))
-	fmt.Fprintf(b, "\nPeak memory of the server, its agent included: %.0f MB after the upload, %.0f MB at the end; it has to stay below %d MB.\n",
-		float64(p.afterPut)/1e6, float64(p.afterAll)/1e6, maxMemory/1_000_000)
+	return "reached"
 }

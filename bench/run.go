@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -52,62 +51,6 @@ func run(ctx context.Context, args []string) error {
 	return p.run(ctx)
 }
 
-// A plan says what to measure, how much of it, and where.
-type plan struct {
-	program string // the deferd under test
-	self    string // this program
-	dir     string // for everything that is kept meanwhile
-	only    string
-	rounds  int
-	pin     bool
-	write   bool
-	profile string // directory for CPU profiles; "" for none
-
-	accept  time.Duration // one round of one form
-	queued  int           // invocations of one drain
-	payload int64         // bytes
-	small   time.Duration // one round of one form of small objects
-	large   int64         // bytes of a large object
-	started int           // objects in a store that is started
-}
-
-// limit is when a run is given up, should something hang.
-const limit = 10 * time.Minute
-
-func readPlan(args []string) (*plan, error) {
-	p := &plan{}
-	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	flags.StringVar(&p.program, "deferd", "bin/deferd", "the `program` to measure")
-	flags.StringVar(&p.dir, "dir", "", "`directory` on the disk to measure (a new one in the system's place for such)")
-	flags.StringVar(&p.only, "only", "", "one `section`: accept, drain, payload or objects")
-	flags.IntVar(&p.rounds, "rounds", 3, "how often to measure each thing, in turns with its limit")
-	flags.BoolVar(&p.pin, "pin", false, "accept: keep server and clients on different cores, half of them each")
-	flags.BoolVar(&p.write, "write", false, "keep the table in bench/results")
-	flags.StringVar(&p.profile, "profile", "", "keep CPU profiles of the server in this `directory`; builds a deferd that can be profiled")
-	million := flags.Bool("million", false, "objects: start on 1,000,000 objects instead of 200,000, which takes a minute longer")
-	quick := flags.Bool("quick", false, "a few seconds in all; the figures mean little")
-	if err := flags.Parse(args); err != nil {
-		return nil, err
-	}
-	if flags.NArg() > 0 {
-		return nil, fmt.Errorf("what is %q?", flags.Arg(0))
-	}
-	if p.only != "" && !slices.Contains([]string{"accept", "drain", "payload", "objects"}, p.only) {
-		return nil, fmt.Errorf("there is no section %q", p.only)
-	}
-	p.accept, p.queued, p.payload = 3*time.Second, 4000, 1<<30
-	p.small, p.large, p.started = time.Second, largeSize, 200_000
-	if *million {
-		p.started = 1_000_000
-	}
-	if *quick {
-		p.rounds, p.accept, p.queued, p.payload = 1, time.Second, 500, 64<<20
-		p.small, p.large, p.started = 200*time.Millisecond, 32<<20, listed
-	}
-	p.rounds = max(p.rounds, 1)
-	return p, nil
-}
-
 // run measures what the plan asks for and prints the table.
 func (p *plan) run(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
@@ -124,34 +67,56 @@ func (p *plan) run(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	begun := time.Now()
-	r := &report{machine: describeMachine(ctx, p.program), fileSystem: fileSystem(p.dir), rounds: p.rounds}
+	if p.pin {
+		p.cores = splitCores()
+	}
+	r := &report{
+		machine: describeMachine(ctx, p.program), fileSystem: fileSystem(p.dir), cores: p.cores,
+		rounds: p.rounds, quick: p.quick, loadBefore: loadAverage(),
+	}
 	if r.syncBefore, err = syncRate(p.dir); err != nil {
 		return err
 	}
-	for _, section := range []struct {
-		name    string
-		measure func(context.Context, *report) error
-	}{{"accept", p.measureAccept}, {"drain", p.measureDrain}, {"payload", p.measurePayload}, {"objects", p.measureObjects}} {
-		if cmp.Or(p.only, section.name) != section.name {
-			continue
-		}
-		fmt.Fprintf(os.Stderr, "bench: %s\n", section.name)
-		if err := section.measure(ctx, r); err != nil {
-			return fmt.Errorf("%s: %w", section.name, err)
-		}
+	begun := time.Now()
+	if err := moveTo(p.cores.load); err != nil {
+		return fmt.Errorf("choose the load's cores: %w", err)
 	}
-	if r.syncAfter, err = syncRate(p.dir); err != nil {
+	if err := p.measure(ctx, r); err != nil {
 		return err
 	}
 	r.took = time.Since(begun)
-	text := r.markdown()
-	fmt.Print(text)
+	if r.syncAfter, err = syncRate(p.dir); err != nil {
+		return err
+	}
+	r.loadAfter = loadAverage()
+	fmt.Print(r.markdown(""))
 	if !p.write {
 		return r.check()
 	}
-	name := r.machine.date.Format("2006-01-02") + "-" + strings.TrimSuffix(r.machine.commit, "-dirty") + ".md"
-	return errors.Join(r.check(), os.WriteFile(filepath.Join("bench", "results", name), []byte(text), 0o644))
+	return errors.Join(r.check(), r.keep())
+}
+
+// measure measures one section after the other.
+func (p *plan) measure(ctx context.Context, r *report) error {
+	for _, s := range sections(p) {
+		if !slices.Contains(p.only, s.name) {
+			continue
+		}
+		fmt.Fprintf(os.Stderr, "bench: %s\n", s.name)
+		if err := s.measure(ctx, r); err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+	}
+	return nil
+}
+
+// keep writes table and drawing among the results.
+func (r *report) keep() error {
+	name := r.machine.date.Format("2006-01-02") + "-" + strings.TrimSuffix(r.machine.commit, "-dirty")
+	path := filepath.Join("bench", "results", name)
+	return errors.Join(
+		os.WriteFile(path+".md", []byte(r.markdown(name+".svg")), 0o644),
+		os.WriteFile(path+".svg", []byte(r.svg()), 0o644))
 }
 
 // scratch makes a directory of one round, and returns what removes it.

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
 	"hash"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,12 +23,16 @@ func (c credentials) host() string { return strings.TrimPrefix(c.url, "http://")
 // A header is one of a request, its name in lower case.
 type header struct{ name, value string }
 
-// A signer writes requests to SageMaker that are signed with Signature Version
-// 4, every one for itself and with everything in it. It is one client's: not
-// for concurrent use. AWS's own signer does the same and takes several times as
+// A signer writes requests that are signed with Signature Version 4, every one
+// for itself and with everything in it: POSTs to SageMaker where nothing else
+// is said. Without a key it signs nothing. It is one client's: not for
+// concurrent use. AWS's own signer does the same and takes several times as
 // long, which would be the server's time on a small machine.
 type signer struct {
 	credentials
+	method  string // "": POST
+	service string // "": sagemaker
+
 	day string
 	mac hash.Hash // with the key of the day
 
@@ -42,8 +48,8 @@ func (s *signer) request(b []byte, path string, headers []header, body []byte, n
 	s.headers = append(append(s.headers[:0], header{"host", s.host()}, header{"x-amz-date", date}), headers...)
 	slices.SortFunc(s.headers, func(a, b header) int { return strings.Compare(a.name, b.name) })
 
-	signature, names := s.sign(path, date, body)
-	b = append(b, "POST "...)
+	b = append(b, cmp.Or(s.method, http.MethodPost)...)
+	b = append(b, ' ')
 	b = append(b, path...)
 	b = append(b, " HTTP/1.1\r\n"...)
 	for _, h := range s.headers {
@@ -52,6 +58,18 @@ func (s *signer) request(b []byte, path string, headers []header, body []byte, n
 		b = append(b, h.value...)
 		b = append(b, "\r\n"...)
 	}
+	if s.keyID != "" {
+		b = s.authorization(b, path, date, body)
+	}
+	b = append(b, "content-length: "...)
+	b = strconv.AppendInt(b, int64(len(body)), 10)
+	b = append(b, "\r\n\r\n"...)
+	return append(b, body...)
+}
+
+// authorization appends the header with the signature.
+func (s *signer) authorization(b []byte, path, date string, body []byte) []byte {
+	signature, names := s.sign(path, date, body)
 	b = append(b, "authorization: AWS4-HMAC-SHA256 Credential="...)
 	b = append(b, s.keyID...)
 	b = append(b, '/')
@@ -60,16 +78,14 @@ func (s *signer) request(b []byte, path string, headers []header, body []byte, n
 	b = append(b, names...)
 	b = append(b, ", Signature="...)
 	b = append(b, signature...)
-	b = append(b, "\r\ncontent-length: "...)
-	b = strconv.AppendInt(b, int64(len(body)), 10)
-	b = append(b, "\r\n\r\n"...)
-	return append(b, body...)
+	return append(b, "\r\n"...)
 }
 
 // sign returns the signature over the headers and the body, and which headers
 // it covers.
 func (s *signer) sign(path, date string, body []byte) (signature, names string) {
-	c := append(s.canonical[:0], "POST\n"...)
+	c := append(s.canonical[:0], cmp.Or(s.method, http.MethodPost)...)
+	c = append(c, '\n')
 	c = append(c, path...)
 	c = append(c, "\n\n"...)
 	list := make([]string, 0, 16)
@@ -101,7 +117,9 @@ func (s *signer) sign(path, date string, body []byte) (signature, names string) 
 	return hex.EncodeToString(s.mac.Sum(nil)), names
 }
 
-func (s *signer) scope() string { return s.day + "/" + s.region + "/sagemaker/aws4_request" }
+func (s *signer) scope() string {
+	return s.day + "/" + s.region + "/" + cmp.Or(s.service, "sagemaker") + "/aws4_request"
+}
 
 // setDay derives the day's key.
 func (s *signer) setDay(day string) {
@@ -110,7 +128,7 @@ func (s *signer) setDay(day string) {
 	}
 	s.day = day
 	key := []byte("AWS4" + s.secret)
-	for _, part := range []string{day, s.region, "sagemaker", "aws4_request"} {
+	for _, part := range []string{day, s.region, cmp.Or(s.service, "sagemaker"), "aws4_request"} {
 		m := hmac.New(sha256.New, key)
 		m.Write([]byte(part))
 		key = m.Sum(nil)

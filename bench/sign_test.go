@@ -72,3 +72,38 @@ func TestSignerAcrossMidnight(t *testing.T) {
 		t.Errorf("after midnight the signer made %q, want %q", after, again)
 	}
 }
+
+// TestSignerForS3 has the server's own verifier look at how clients ask for an
+// output.
+func TestSignerForS3(t *testing.T) {
+	key := sigv4.Key{ID: limitKey.keyID, Secret: limitKey.secret, Principal: deferd.Principal{AccessKey: limitKey.keyID}}
+	verifier := sigv4.New(func(context.Context, string) (sigv4.Key, error) { return key, nil }, sigv4.Options{})
+	to := limitKey
+	to.url = "http://127.0.0.1:8780"
+	s := &signer{credentials: to, method: http.MethodHead, service: "s3"}
+	raw := s.request(nil, "/bucket/out/a-1", lookHeaders(), nil, time.Now())
+	r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(raw)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Method != http.MethodHead {
+		t.Errorf("the method is %s", r.Method)
+	}
+	if _, err := verifier.Verify(r, "s3", nil); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestSignerWithoutKey makes the requests to servers that look at no signature.
+func TestSignerWithoutKey(t *testing.T) {
+	s := &signer{credentials: credentials{url: "http://127.0.0.1:1"}}
+	raw := s.request(nil, "/", nil, []byte("a body"), time.Now())
+	r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(raw)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(r.Body)
+	if err != nil || string(body) != "a body" || r.Header.Get("Authorization") != "" {
+		t.Errorf("got %q, %v, Authorization %q", body, err, r.Header.Get("Authorization"))
+	}
+}
