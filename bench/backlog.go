@@ -58,7 +58,9 @@ func backlogFigures() []named {
 		{name: "ready after, s", format: "%.2f"},
 		{name: "memory at rest, MB", format: "%.0f", charts: true},
 		{name: "accepts/s", format: "%.0f", charts: true},
+		{name: "server CPU for an accept, µs", format: "%.0f"},
 		{name: "completed/s", format: "%.0f", charts: true},
+		{name: "server CPU for a completed one, µs", format: "%.0f"},
 		{name: "peak memory, MB", format: "%.0f"},
 	}
 }
@@ -98,7 +100,8 @@ func (p *plan) backlogOf(ctx context.Context, n int, kept map[int]string) (got [
 		return nil, err
 	}
 	rest, _ := memoryNow(d.cmd.Process.Pid)
-	accepted, err := d.acceptFor(ctx, forms(d.path)[1], p.accept)
+	profile := p.startProfile(d, fmt.Sprintf("backlog-%d", n), p.accept+p.window)
+	accepts, cpu, err := d.acceptFor(ctx, forms(d.path)[1], p.accept)
 	if err != nil {
 		return nil, err
 	}
@@ -107,17 +110,27 @@ func (p *plan) backlogOf(ctx context.Context, n int, kept map[int]string) (got [
 		return nil, err
 	}
 	peak, _ := peakMemory(d.cmd.Process.Pid)
-	return []float64{d.ready.Seconds(), float64(rest) / 1e6, accepted.rate(), completed.n / completed.took.Seconds(), float64(peak) / 1e6}, nil
+	return []float64{
+		d.ready.Seconds(), float64(rest) / 1e6, accepts, microseconds(cpu),
+		completed.n / completed.took.Seconds(), microseconds(completed.server) / completed.n, float64(peak) / 1e6,
+	}, profile()
 }
 
-// acceptFor has the usual number of clients invoke for a while.
-func (d *deployment) acceptFor(ctx context.Context, f form, t time.Duration) (loadResult, error) {
+// acceptFor has the usual number of clients invoke for a while, and returns how
+// many accepts a second there were and the server's CPU time for each.
+func (d *deployment) acceptFor(ctx context.Context, f form, t time.Duration) (rate float64, cpu time.Duration, err error) {
 	l := load{to: d.credentials, form: f, connections: usual, more: until(time.Now().Add(warmUp))}
 	if _, err := l.run(ctx); err != nil {
-		return loadResult{}, err
+		return 0, 0, err
 	}
+	before, _ := cpuOf(d.cmd.Process.Pid)
 	l.more = until(time.Now().Add(t))
-	return l.run(ctx)
+	got, err := l.run(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	after, _ := cpuOf(d.cmd.Process.Pid)
+	return got.rate(), (after - before) / time.Duration(len(got.latencies)), nil
 }
 
 // thousands spells a number for people.

@@ -9,8 +9,8 @@ import (
 // Lengths of the drawing, in its own units.
 const (
 	chartWidth  = 880
-	barLeft     = 150
-	barLongest  = 470
+	barLeft     = 165
+	barLongest  = 455
 	barHeight   = 12
 	barStep     = 16
 	groupGap    = 14
@@ -101,6 +101,9 @@ func (d *drawing) group(s *section, f *figure) {
 		return
 	}
 	label := f.at + ": " + f.name
+	if f.lessIsBetter() {
+		label += ", shorter is better"
+	}
 	if wish := s.judge(f); wish != "" {
 		label += " (" + strings.ReplaceAll(wish, "*", "") + ")"
 	}

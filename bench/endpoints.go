@@ -19,6 +19,7 @@ func (p *plan) measureEndpoints(ctx context.Context, r *report) error {
 		{name: "memory at rest, MB", format: "%.0f", charts: true},
 		{name: "CPU at rest, % of a core", format: "%.1f"},
 		{name: "accepts/s", format: "%.0f", charts: true},
+		{name: "server CPU for an accept, µs", format: "%.0f"},
 	}
 	for range p.rounds {
 		one, err := p.endpointsOf(ctx, 1)
@@ -81,11 +82,12 @@ func (p *plan) endpointsOf(ctx context.Context, n int) (got []float64, err error
 	for i := range n - 1 {
 		f.paths = append(f.paths, invocationsPath(idleEndpoint(i)))
 	}
-	accepted, err := d.acceptFor(ctx, f, p.accept)
+	profile := p.startProfile(d, fmt.Sprintf("endpoints-%d", n), p.accept)
+	accepts, used, err := d.acceptFor(ctx, f, p.accept)
 	if err != nil {
 		return nil, err
 	}
-	return []float64{d.ready.Seconds(), float64(rest) / 1e6, 100 * (cpuAfter - cpu).Seconds() / p.rest.Seconds(), accepted.rate()}, nil
+	return []float64{d.ready.Seconds(), float64(rest) / 1e6, 100 * (cpuAfter - cpu).Seconds() / p.rest.Seconds(), accepts, microseconds(used)}, profile()
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

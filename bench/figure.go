@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // A series is one figure of one subject, round by round.
@@ -81,6 +82,11 @@ func (f *figure) add(subject string, v float64) {
 		f.of[subject] = &series{}
 	}
 	f.of[subject].add(v)
+}
+
+// lessIsBetter reports whether the figure is of what something takes.
+func (f *figure) lessIsBetter() bool {
+	return slices.ContainsFunc([]string{", ms", ", s", ", MB"}, func(unit string) bool { return strings.HasSuffix(f.name, unit) })
 }
 
 // values are what was measured of a subject; none where nothing was.

@@ -36,17 +36,19 @@ func startOn(cmd *exec.Cmd, cores []int) error {
 
 // useCores keeps all threads of this program on these cores.
 func useCores(cores []int) error {
-	tasks, err := filepath.Glob("/proc/self/task/*")
-	if err != nil {
-		return err
-	}
-	for _, t := range tasks {
-		tid, err := strconv.Atoi(filepath.Base(t))
+	for range 2 { // the first look may miss a thread that is just being made
+		tasks, err := filepath.Glob("/proc/self/task/*")
 		if err != nil {
 			return err
 		}
-		if err := setCores(tid, cores); err != nil && err != unix.ESRCH {
-			return err
+		for _, t := range tasks {
+			tid, err := strconv.Atoi(filepath.Base(t))
+			if err != nil {
+				return err
+			}
+			if err := setCores(tid, cores); err != nil && err != unix.ESRCH {
+				return err
+			}
 		}
 	}
 	return nil

@@ -113,6 +113,9 @@ func (p *plan) measure(ctx context.Context, r *report) error {
 // keep writes table and drawing among the results.
 func (r *report) keep() error {
 	name := r.machine.date.Format("2006-01-02") + "-" + strings.TrimSuffix(r.machine.commit, "-dirty")
+	if r.quick {
+		name += "-quick"
+	}
 	path := filepath.Join("bench", "results", name)
 	return errors.Join(
 		os.WriteFile(path+".md", []byte(r.markdown(name+".svg")), 0o644),
