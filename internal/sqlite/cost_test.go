@@ -100,6 +100,22 @@ func TestQueriesUseIndexes(t *testing.T) {
 	}
 }
 
+// TestNamesAreFoundByIndex has SQLite say how it finds a thing by its name:
+// among all of an account, that would take as long as there are many.
+func TestNamesAreFoundByIndex(t *testing.T) {
+	b := newBench(t)
+	for _, test := range []struct {
+		table table
+		where string
+	}{{models, living}, {configs, living}, {endpoints, livingEndpoint}} {
+		got := b.plan(t, "SELECT doc FROM "+test.table.name+" WHERE "+test.where)
+		want := []string{"SEARCH " + test.table.name + " USING INDEX " + test.table.name + "_name (account=? AND name=?)"}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: got %q, want %q", test.table.noun, got, want)
+		}
+	}
+}
+
 func (b *bench) plan(t *testing.T, query string) (steps []string) {
 	t.Helper()
 	must(t, b.writer.do(func(tx *tx) error {

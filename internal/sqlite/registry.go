@@ -48,6 +48,10 @@ func get[T any](ctx context.Context, s *Store, tab table, where string, args ...
 
 const living = "account = ? AND name = ? AND removed = 0"
 
+// livingEndpoint is the same for endpoints. Their index does not know case, so
+// it is asked without; only account and name together make it short.
+const livingEndpoint = "account = ?1 AND name = ?2 COLLATE NOCASE AND name = ?2 AND removed = 0"
+
 // taken refuses a name that a living thing has.
 func (t *tx) taken(tab table, where string, args ...any) error {
 	found := false
@@ -234,7 +238,7 @@ func (s *Store) Endpoint(ctx context.Context, a deferd.AccountID, n deferd.Endpo
 	if found {
 		return e, nil
 	}
-	e, err := get[deferd.Endpoint](ctx, s, endpoints, living, string(a), string(n))
+	e, err := get[deferd.Endpoint](ctx, s, endpoints, livingEndpoint, string(a), string(n))
 	if err == nil {
 		s.memory.remember(name, e, mark)
 	}
