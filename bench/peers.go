@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 )
@@ -18,8 +17,25 @@ import (
 // what they have to do.
 const peersModule = "bench/peers"
 
-// peerNames are the peers, each a program of that module.
-func peerNames() []string { return []string{"asynq", "riverpg", "riversqlite"} }
+// A rival is a peer in one of its forms.
+type rival struct {
+	name    string
+	program string // of the peers' module
+	args    []string
+}
+
+// rivals are the peers. River inserts one job at a time, or many where a front
+// groups them, which is glue of ours: both are measured.
+func rivals() []rival {
+	grouped := []string{"--group=true"}
+	return []rival{
+		{"asynq", "asynq", nil},
+		{"riverpg", "riverpg", nil},
+		{"riverpg, grouped", "riverpg", grouped},
+		{"riversqlite", "riversqlite", nil},
+		{"riversqlite, grouped", "riversqlite", grouped},
+	}
+}
 
 // measurePeers has deferd and queues made with libraries do the same work.
 func (p *plan) measurePeers(ctx context.Context, r *report) error {
@@ -27,12 +43,15 @@ func (p *plan) measurePeers(ctx context.Context, r *report) error {
 	if err != nil {
 		return err
 	}
-	subjects := append([]string{"deferd"}, peerNames()...)
+	subjects := []string{"deferd"}
+	for _, v := range rivals() {
+		subjects = append(subjects, v.name)
+	}
 	accepts := r.section("Peers: accept", subjects...)
 	accepts.rivals = true
 	accepts.about = fmt.Sprintf("The same requests to the same path over %d connections, answered with a 202 once they are durable; deferd's are signed and\n"+
 		"checked, the peers' are not. [The peers](../peers/README.md) are a front and a worker of ours around each library, with a durability that they\n"+
-		"are asked for at their start.", usual)
+		"are asked for at their start. After a peer's value stands deferd's ratio to it.", usual)
 	drains := r.section("Peers: drain", subjects...)
 	drains.rivals = true
 	drains.about = fmt.Sprintf("What was accepted before, half of it inline and half by S3, drained by 64 workers until all is completed, or for %v: the same model,\n"+
@@ -40,11 +59,14 @@ func (p *plan) measurePeers(ctx context.Context, r *report) error {
 		"clients: front, worker, store and S3.", p.window)
 	left := map[string]bool{}
 	for round := range p.rounds {
-		for _, subject := range subjects {
+		for i, subject := range subjects {
 			if left[subject] {
 				continue
 			}
 			l := lap{accepts: accepts, drains: drains, subject: subject, first: round == 0}
+			if i > 0 {
+				l.rival = rivals()[i-1]
+			}
 			err := p.lapOf(ctx, l, programs)
 			if errors.Is(err, errNoPeer) {
 				fmt.Fprintf(os.Stderr, "bench: %s is left out: %v\n", subject, err)
@@ -68,8 +90,10 @@ var errNoPeer = errors.New("the peer did not start")
 func (p *plan) buildPeers(ctx context.Context) (string, error) {
 	dir := filepath.Join(p.dir, "peers")
 	args := []string{"build", "-C", peersModule, "-o", dir + "/"}
-	for _, name := range peerNames() {
-		args = append(args, "./"+name)
+	for _, v := range rivals() {
+		if v.args == nil {
+			args = append(args, "./"+v.program)
+		}
 	}
 	build := exec.CommandContext(ctx, "go", args...)
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -83,6 +107,7 @@ func (p *plan) buildPeers(ctx context.Context) (string, error) {
 type lap struct {
 	accepts, drains *section
 	subject         string
+	rival           rival // zero for deferd
 	first           bool
 }
 
@@ -97,14 +122,14 @@ func (p *plan) lapOf(ctx context.Context, l lap, programs string) (err error) {
 		return err
 	}
 	defer g.close()
-	if l.subject == "deferd" {
+	if l.rival.program == "" {
 		d, err := p.deploy(ctx, dir, 64, g)
 		if err != nil {
 			return err
 		}
 		return errors.Join(p.deferdLap(ctx, l, d, g), d.stop())
 	}
-	peer, err := p.startPeer(ctx, dir, filepath.Join(programs, l.subject))
+	peer, err := p.startPeer(ctx, dir, filepath.Join(programs, l.rival.program), l.rival.args)
 	if err != nil {
 		return err
 	}
@@ -154,7 +179,7 @@ type peer struct {
 	durability string // what it says of its settings
 }
 
-func (p *plan) startPeer(ctx context.Context, dir, program string) (_ *peer, err error) {
+func (p *plan) startPeer(ctx context.Context, dir, program string, args []string) (_ *peer, err error) {
 	q := &peer{}
 	defer func() {
 		if err != nil {
@@ -172,8 +197,8 @@ func (p *plan) startPeer(ctx context.Context, dir, program string) (_ *peer, err
 		return nil, err
 	}
 	q.model = model
-	cmd := exec.Command(program, "serve", "--listen", "127.0.0.1:0", "--dir", filepath.Join(dir, "peer"),
-		"--model", "http://"+addr, "--s3", q.objects.url, "--concurrency", "64", "--workers=false")
+	cmd := exec.Command(program, append([]string{"serve", "--listen", "127.0.0.1:0", "--dir", filepath.Join(dir, "peer"),
+		"--model", "http://" + addr, "--s3", q.objects.url, "--concurrency", "64", "--workers=false"}, args...)...)
 	cmd.Env = append(withoutSettings(os.Environ()), "AWS_ACCESS_KEY_ID="+q.objects.keyID,
 		"AWS_SECRET_ACCESS_KEY="+q.objects.secret, "AWS_REGION="+q.objects.region)
 	if q.child, err = start(ctx, cmd, p.cores.server, filepath.Join(dir, "peer-log")); err != nil {
@@ -282,8 +307,5 @@ func (p *plan) peerLap(ctx context.Context, l lap, q *peer) error {
 // hasPeers reports whether the peers' module is there.
 func hasPeers() bool {
 	_, err := os.Stat(filepath.Join(peersModule, "go.mod"))
-	return err == nil && slices.ContainsFunc(peerNames(), func(name string) bool {
-		_, err := os.Stat(filepath.Join(peersModule, name))
-		return err == nil
-	})
+	return err == nil
 }

@@ -116,8 +116,10 @@ func row(b *strings.Builder, cells ...string) {
 func (s *section) write(b *strings.Builder) {
 	fmt.Fprintf(b, "\n## %s\n\n%s\n\n", s.title, s.about)
 	columns := append([]string{"at", "figure"}, s.subjects...)
-	for _, other := range s.subjects[1:] {
-		columns = append(columns, s.subjects[0]+" / "+other)
+	if !s.rivals {
+		for _, other := range s.subjects[1:] {
+			columns = append(columns, s.subjects[0]+" / "+other)
+		}
 	}
 	table(b, append(columns, "to reach")...)
 	for _, f := range s.figures {
@@ -128,20 +130,25 @@ func (s *section) write(b *strings.Builder) {
 	}
 }
 
-// cells are a figure's row.
+// cells are a figure's row. Of rivals there are too many for columns of ratios:
+// theirs follow the values.
 func (s *section) cells(f *figure) []string {
 	cells := []string{f.at, f.name}
-	for _, subject := range s.subjects {
-		cells = append(cells, f.values(subject).spread(f.format))
-	}
-	for _, other := range s.subjects[1:] {
-		cell := "–"
-		if r, ok := f.ratio(s.subjects[0], other); ok {
-			cell = fmt.Sprintf("%.2f", r)
+	var ratios []string
+	for i, subject := range s.subjects {
+		cell, ratio := f.values(subject).spread(f.format), "–"
+		if r, ok := f.ratio(s.subjects[0], subject); ok && i > 0 {
+			ratio = fmt.Sprintf("%.2f", r)
+			if s.rivals {
+				cell += "; " + ratio
+			}
 		}
 		cells = append(cells, cell)
+		if i > 0 && !s.rivals {
+			ratios = append(ratios, ratio)
+		}
 	}
-	return append(cells, s.judge(f))
+	return append(append(cells, ratios...), s.judge(f))
 }
 
 // judge says what a figure is to reach and whether it does.
