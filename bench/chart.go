@@ -28,7 +28,6 @@ text { font: 12px system-ui, sans-serif; fill: #24292f }
 .bar0 { fill: #0969da }
 .bar1 { fill: #afb8c1 }
 .bar2 { fill: #d4a72c }
-.bar3 { fill: #8c6bc8 }
 .spread { stroke: #24292f; stroke-width: 1 }
 @media (prefers-color-scheme: dark) {
 text { fill: #e6edf3 }
@@ -37,7 +36,6 @@ text { fill: #e6edf3 }
 .bar0 { fill: #4493f8 }
 .bar1 { fill: #59636e }
 .bar2 { fill: #d29922 }
-.bar3 { fill: #ab7df8 }
 .spread { stroke: #e6edf3 }
 }
 </style>
@@ -116,11 +114,15 @@ func (d *drawing) group(s *section, f *figure) {
 		}
 		text := fmt.Sprintf(f.format, v.median())
 		if r, ok := f.ratio(s.subjects[0], subject); ok && i > 0 {
-			text += fmt.Sprintf(" (%s is %.2f of it)", s.subjects[0], r)
+			text += fmt.Sprintf(" (%s: %.2f ×)", s.subjects[0], r)
 		}
 		d.words("quiet", "end", barLeft-8, d.y+barHeight-2, subject)
+		colour := min(i, 2)
+		if s.rivals {
+			colour = min(i, 1)
+		}
 		fmt.Fprintf(&d.b, `<rect class="bar%d" x="%d" y="%d" width="%d" height="%d"/>`+"\n",
-			min(i, 3), barLeft, d.y, max(1, length(v.median())-barLeft), barHeight)
+			colour, barLeft, d.y, max(1, length(v.median())-barLeft), barHeight)
 		least, most := v[0], v[0]
 		for _, x := range v {
 			least, most = min(least, x), max(most, x)

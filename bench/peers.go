@@ -133,8 +133,8 @@ func (p *plan) lapOf(ctx context.Context, l lap, programs string) (err error) {
 	if err != nil {
 		return err
 	}
-	if note := l.subject + ": " + peer.durability; l.first && peer.durability != "" {
-		l.accepts.notes = append(l.accepts.notes, note)
+	if l.first && l.rival.args == nil {
+		l.accepts.notes = append(l.accepts.notes, l.rival.program+" says of its durability: "+peer.durability)
 	}
 	return errors.Join(p.peerLap(ctx, l, peer), peer.stop())
 }
