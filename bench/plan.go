@@ -120,7 +120,7 @@ func (p *plan) choose(only string) error {
 
 // full makes a run that takes a quarter of an hour.
 func (p *plan) full(queued int, million bool) {
-	p.accept, p.queued, p.window, p.samples = 1500*time.Millisecond, queued, 5*time.Second, 200
+	p.accept, p.queued, p.window, p.samples = 1500*time.Millisecond, queued, 4*time.Second, 200
 	p.backlogs, p.endpoints, p.rest = []int{10_000, 100_000, 1_000_000}, []int{100, 10_000}, 2*time.Second
 	p.payloads = []int64{1_000_000, 100_000_000, 1 << 30}
 	p.small, p.large, p.started = time.Second, largeSize, 200_000
