@@ -105,6 +105,10 @@ fuzz: ## run each fuzz target for FUZZTIME (10s)
 bench: build ## measure, each figure beside the same work without the queue
 	go run ./bench
 
+.PHONY: test-peers
+test-peers: ## run the programs that deferd is measured beside; they want Redis and PostgreSQL
+	cd bench/peers && go vet ./... && go fix -diff ./... && go test -timeout 5m ./...
+
 .PHONY: clean
 clean: ## remove what make built
 	rm -rf bin

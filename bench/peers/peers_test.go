@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -60,6 +61,9 @@ func TestPeers(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if found, _ := filepath.Glob(test.needs); test.needs != "" && len(found) == 0 {
+				if slices.Contains(strings.Fields(os.Getenv("DEFERD_TEST_REQUIRE")), "peers") {
+					t.Fatalf("peers are required, and there is no %s", test.needs)
+				}
 				t.Skipf("there is no %s", test.needs)
 			}
 			args := append([]string{"serve", "--dir", filepath.Join(t.TempDir(), "peer"), "--model", model, "--s3", url, "--workers=false"}, test.args...)
