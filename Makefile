@@ -101,6 +101,23 @@ fuzz: ## run each fuzz target for FUZZTIME (10s)
 		done; \
 	done
 
+# Each is made, compiled and run: $(1) are its macros, $(2) how it is compiled,
+# $(3) how it is run.
+check_model = cd $$dir && spin -a $(1) $(CURDIR)/docs/design/lease.pml >/dev/null && \
+	$(CC) -O2 -DCOLLAPSE $(2) -o pan pan.c && ./pan -m200000 $(3) >out; grep -h 'errors:' out
+
+.PHONY: model
+model: ## check the model of leases; needs spin and a C compiler
+	@for tool in spin $(CC); do \
+		command -v $$tool >/dev/null || { echo "make model needs $$tool (Debian has packages spin and gcc)"; exit 1; }; \
+	done; \
+	dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT; \
+	expect() { case "$$2" in *"errors: $$1"*) echo "model: $$3" ;; *) echo "model: FAILED: $$3"; exit 1 ;; esac; }; \
+	expect 0 "$$($(call check_model,,-DNFAIR=3,-a -f -N ends))" 'what was accepted ends, and only the current lease settles' && \
+	expect 0 "$$($(call check_model,,,-a -N stays))" 'no result changes' && \
+	expect 1 "$$($(call check_model,-DUNFENCED,-DNOCLAIM -DSAFETY))" 'without fencing it would be found wrong' && \
+	expect 1 "$$($(call check_model,-DCOUNTED,-DNOCLAIM -DSAFETY))" 'with counted leases it would be found wrong'
+
 .PHONY: bench
 bench: build ## measure, each figure beside the same work without the queue
 	go run ./bench
