@@ -52,30 +52,28 @@ func Read(root string, logs ...string) (*Recording, error) {
 		r.lines += lines
 	}
 	r.steps = stepsOf(calls)
+	d := newDisk(r)
 	for _, s := range r.steps {
-		if s.end {
-			if s.call.name == "fsync" || s.call.name == "fdatasync" {
-				if _, ok := newDisk(r).below(parseDescriptor(s.call.arg(0)).path); ok {
-					r.syncs = append(r.syncs, s.position)
-				}
-			}
-			continue
-		}
-		if s.call.name != "write" && s.call.name != "writev" {
-			continue
-		}
 		path := parseDescriptor(s.call.arg(0)).path
-		if _, ok := newDisk(r).below(path); ok {
-			continue
+		_, inside := d.below(path)
+		switch s.call.name {
+		case "fsync", "fdatasync":
+			if s.end && (inside || path == root) {
+				r.syncs = append(r.syncs, s.position)
+			}
+		case "write", "writev":
+			if s.end || inside {
+				continue
+			}
+			b, err := s.call.written()
+			if err != nil {
+				return nil, err
+			}
+			r.said = append(r.said, utterance{s.position, b})
 		}
-		b, err := s.call.written()
-		if err != nil {
-			return nil, err
-		}
-		r.said = append(r.said, utterance{s.position, b})
 	}
 	// The whole is gone through once, so that what is not understood shows now.
-	return r, newDisk(r).Advance(never)
+	return r, d.Advance(never)
 }
 
 // Syncs are the positions at which syncs of the disk ended.
