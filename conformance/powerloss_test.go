@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/middleware"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/sagemakerruntime"
 	"github.com/aws/smithy-go"
@@ -47,11 +49,22 @@ func (p *pledge) add(m smithymiddleware.Metadata, pr promise) {
 	p.promises = append(p.promises, pr)
 }
 
+// refused adds what was asked for and may be done or not.
+func (p *pledge) refused(pr promise) {
+	pr.at = math.MaxInt
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.promises = append(p.promises, pr)
+}
+
 // locate finds out when each promise was made.
 func (p *pledge) locate(t *testing.T, r *powerloss.Recording) {
 	t.Helper()
 	for i := range p.promises {
 		pr := &p.promises[i]
+		if pr.at == math.MaxInt {
+			continue
+		}
 		if pr.requestID == "" {
 			t.Fatalf("the answer to %s of %s has no request ID", pr.kind, pr.key)
 		}
@@ -73,59 +86,100 @@ func versionOf(key string, version, size int) []byte {
 // its result, and none whose result was seen comes to a model again.
 func TestPowerLoss(t *testing.T) {
 	powerloss.Need(t)
-	s := newServer(t)
-	s.disk = powerloss.Scratch(t)
-	log := filepath.Join(powerloss.Scratch(t), "recording")
-	s.prepare = func(cmd *exec.Cmd) {
-		if err := powerloss.Record(cmd, log); err != nil {
-			t.Fatal(err)
-		}
+	tests := []struct {
+		name  string
+		fault string // of the first life, if there are two
+		lives int
+		cuts  int
+		long  bool // only in the long form
+	}{
+		{"one life", "", 1, 8, false},
+		{"killed", "", 2, 4, false},
+		{"a sync of the queue fails", "fsync:error=EIO:when=40", 2, 4, true},
+		{"syncs of the objects fail", "fdatasync:error=EIO:when=15", 2, 4, true},
 	}
-	s.start()
-	c := s.client()
-	c.deploy()
-	p := &pledge{}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			if test.long && !powerloss.Long() {
+				t.Skip("takes long")
+			}
+			s := newServer(t)
+			s.disk = powerloss.Scratch(t)
+			logs := powerloss.Scratch(t)
+			p := &pledge{}
+			var all []string
+			for life := range test.lives {
+				all = append(all, filepath.Join(logs, fmt.Sprint(life)))
+				s.prepare = func(cmd *exec.Cmd) {
+					var faults []string
+					if life == 0 && test.fault != "" {
+						faults = append(faults, test.fault)
+					}
+					if err := powerloss.Record(cmd, all[life], faults...); err != nil {
+						t.Fatal(err)
+					}
+				}
+				s.start()
+				p.work(s.client(), life)
+				s.kill()
+			}
+			r, err := powerloss.Read(s.disk, all...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := r.Check(func(path string) bool { return strings.HasSuffix(path, "-shm") }); err != nil {
+				t.Fatal(err)
+			}
+			p.locate(t, r)
+			t.Logf("%d promises, %d syncs", len(p.promises), len(r.Syncs()))
+			r.Try(t, powerloss.Trial{Cuts: test.cuts, Draws: 2}, func(dir string, at int) error { return p.check(t, dir, at) })
+		})
+	}
+}
+
+// work lets clients work in a life of the server. Some of what they ask may be
+// refused, where the disk fails.
+func (p *pledge) work(c *client, life int) {
+	if life == 0 {
+		c.deploy()
+	}
 	var wg sync.WaitGroup
-	wg.Go(func() { p.objects(c) })
+	wg.Go(func() { p.objects(c, life) })
 	for n := range 3 {
-		wg.Go(func() { p.invocations(c, n) })
+		wg.Go(func() { p.invocations(c, 3*life+n) })
 	}
 	wg.Wait()
-	s.kill()
-
-	r, err := powerloss.Read(s.disk, log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := r.Check(func(path string) bool { return strings.HasSuffix(path, "-shm") }); err != nil {
-		t.Fatal(err)
-	}
-	p.locate(t, r)
-	t.Logf("%d promises, %d syncs", len(p.promises), len(r.Syncs()))
-	r.Try(t, powerloss.Trial{Cuts: 10, Draws: 2}, func(dir string, at int) error { return p.check(t, dir, at) })
 }
 
 const versions = 40
 
 // objects puts, replaces and deletes objects, one after another.
-func (p *pledge) objects(c *client) {
-	for v := range versions {
+func (p *pledge) objects(c *client, life int) {
+	for v := versions * life; v < versions*(life+1); v++ {
 		key := fmt.Sprintf("kept/%d", v%7)
 		size := 100 + 997*v
 		switch {
 		case v%11 == 10:
+			pr := promise{kind: "delete", key: key, version: v}
 			out, err := c.s3.DeleteObject(c.t.Context(), &s3.DeleteObjectInput{Bucket: aws.String(bucket), Key: &key})
-			c.must("delete "+key, err)
-			p.add(out.ResultMetadata, promise{kind: "delete", key: key, version: v})
+			if err != nil {
+				p.refused(pr)
+				continue
+			}
+			p.add(out.ResultMetadata, pr)
 			continue
 		case v%8 == 7:
 			size = 300_000
 		}
+		pr := promise{kind: "put", key: key, version: v, size: size}
 		out, err := c.s3.PutObject(c.t.Context(), &s3.PutObjectInput{
 			Bucket: aws.String(bucket), Key: &key, Body: bytes.NewReader(versionOf(key, v, size)),
 		})
-		c.must("put "+key, err)
-		p.add(out.ResultMetadata, promise{kind: "put", key: key, version: v, size: size})
+		if err != nil {
+			p.refused(pr)
+			continue
+		}
+		p.add(out.ResultMetadata, pr)
 	}
 }
 
@@ -134,13 +188,20 @@ func (p *pledge) invocations(c *client, client int) {
 	for i := range 12 {
 		id := fmt.Sprintf("invocation-%d-%d", client, i)
 		in := &sagemakerruntime.InvokeEndpointAsyncInput{EndpointName: aws.String(endpoint), InferenceId: &id}
-		if i%3 == 0 {
-			in.InputLocation = aws.String(c.upload("in/"+id, "text/plain", []byte(id)))
+		if i%3 > 0 {
+			in.Body = inputOf(id)
 		} else {
-			in.Body = []byte(id)
+			input := "in/" + id
+			_, err := c.s3.PutObject(c.t.Context(), &s3.PutObjectInput{Bucket: aws.String(bucket), Key: &input, Body: bytes.NewReader(inputOf(id))})
+			if err != nil {
+				continue
+			}
+			in.InputLocation = aws.String("s3://" + bucket + "/" + input)
 		}
 		out, err := c.runtime.InvokeEndpointAsync(c.t.Context(), in)
-		c.must("invoke the endpoint", err)
+		if err != nil {
+			continue
+		}
 		result := key(*out.OutputLocation)
 		p.add(out.ResultMetadata, promise{kind: "accept", key: result, id: id})
 		if i%2 == 0 {
@@ -148,12 +209,24 @@ func (p *pledge) invocations(c *client, client int) {
 		}
 		await(c.t, result, func() bool {
 			got, err := c.s3.HeadObject(c.t.Context(), &s3.HeadObjectInput{Bucket: aws.String(bucket), Key: &result})
+			if _, answered := errors.AsType[*awshttp.ResponseError](err); err != nil && !answered {
+				return true // the server has ended
+			}
 			if err == nil {
 				p.add(got.ResultMetadata, promise{kind: "result", key: result, id: id})
 			}
 			return err == nil
 		})
 	}
+}
+
+// inputOf is what an invocation sends, and the model gives back. Each third is
+// so large that its result is uploaded in parts.
+func inputOf(id string) []byte {
+	if strings.HasSuffix(id, "0") || strings.HasSuffix(id, "3") || strings.HasSuffix(id, "9") {
+		return versionOf(id, 0, 200_000)
+	}
+	return []byte(id)
 }
 
 // check starts a server on a disk that a cut at the position may have left.
@@ -175,8 +248,8 @@ func (p *pledge) check(t *testing.T, disk string, at int) error {
 			accepted[pr.id] = pr.key
 		case pr.kind == "result" && made:
 			seen[pr.id] = true
-			if got, err := c.read(pr.key); err != nil || string(got) != pr.id {
-				return fmt.Errorf("the result %s was seen, and is %q, %v", pr.key, got, err)
+			if got, err := c.read(pr.key); err != nil || !bytes.Equal(got, inputOf(pr.id)) {
+				return fmt.Errorf("the result %s was seen, and has %d bytes, %v", pr.key, len(got), err)
 			}
 		}
 	}
@@ -190,8 +263,8 @@ func (p *pledge) check(t *testing.T, disk string, at int) error {
 			_, err := c.read(key)
 			return err == nil
 		})
-		if got, err := c.read(key); err != nil || string(got) != id {
-			return fmt.Errorf("the result of %s is %q, %v", id, got, err)
+		if got, err := c.read(key); err != nil || !bytes.Equal(got, inputOf(id)) {
+			return fmt.Errorf("the result of %s has %d bytes, %v", id, len(got), err)
 		}
 	}
 	for _, e := range s.journal(journal.Start) {
