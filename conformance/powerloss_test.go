@@ -103,31 +103,11 @@ func TestPowerLoss(t *testing.T) {
 			if test.long && !powerloss.Long() {
 				t.Skip("takes long")
 			}
-			s := newServer(t)
-			s.disk = powerloss.Scratch(t)
-			logs := powerloss.Scratch(t)
-			p := &pledge{}
-			var all []string
-			for life := range test.lives {
-				all = append(all, filepath.Join(logs, fmt.Sprint(life)))
-				s.prepare = func(cmd *exec.Cmd) {
-					var faults []string
-					if life == 0 && test.fault != "" {
-						faults = append(faults, test.fault)
-					}
-					if err := powerloss.Record(cmd, all[life], faults...); err != nil {
-						t.Fatal(err)
-					}
-				}
-				s.start()
-				p.work(s.client(), life)
-				s.kill()
+			r, p, err := recordServer(t, test.lives, test.fault)
+			for errors.Is(err, powerloss.ErrInFlight) {
+				r, p, err = recordServer(t, test.lives, test.fault)
 			}
-			r, err := powerloss.Read(s.disk, all...)
 			if err != nil {
-				t.Fatal(err)
-			}
-			if err := r.Check(func(path string) bool { return strings.HasSuffix(path, "-shm") }); err != nil {
 				t.Fatal(err)
 			}
 			p.locate(t, r)
@@ -135,6 +115,37 @@ func TestPowerLoss(t *testing.T) {
 			r.Try(t, powerloss.Trial{Cuts: test.cuts, Draws: 2}, func(dir string, at int) error { return p.check(t, dir, at) })
 		})
 	}
+}
+
+// recordServer records lives of a server, the first with a fault, if any, and
+// what its clients were promised.
+func recordServer(t *testing.T, lives int, fault string) (*powerloss.Recording, *pledge, error) {
+	t.Helper()
+	s := newServer(t)
+	s.disk = powerloss.Scratch(t)
+	logs := powerloss.Scratch(t)
+	p := &pledge{}
+	var all []string
+	for life := range lives {
+		all = append(all, filepath.Join(logs, fmt.Sprint(life)))
+		s.prepare = func(cmd *exec.Cmd) {
+			var faults []string
+			if life == 0 && fault != "" {
+				faults = append(faults, fault)
+			}
+			if err := powerloss.Record(cmd, all[life], faults...); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.start()
+		p.work(s.client(), life)
+		s.kill()
+	}
+	r, err := powerloss.Read(s.disk, all...)
+	if err != nil {
+		return nil, nil, err
+	}
+	return r, p, r.Check(func(path string) bool { return strings.HasSuffix(path, "-shm") })
 }
 
 // work lets clients work in a life of the server. Some of what they ask may be

@@ -101,7 +101,7 @@ const (
 // it were killed. Its segments are small, so that there are many and they are
 // cleaned.
 func runLoad(dir string, life int) error {
-	s, err := Open(filepath.Join(dir, "objects"), Options{SegmentSize: 100 << 10})
+	s, err := Open(filepath.Join(dir, "objects"), Options{SegmentSize: 60 << 10})
 	if err != nil {
 		return err
 	}
@@ -149,7 +149,7 @@ func (l *load) look(ctx context.Context) {
 
 // work is a client with keys of its own.
 func (l *load) work(ctx context.Context, client, life int, random *rand.Rand) {
-	for i := range 40 {
+	for i := range 30 {
 		d := deed{Key: fmt.Sprintf("%d/%d", client, random.IntN(keys)), Version: 1000*life + i + 1}
 		switch n := random.IntN(20); {
 		case n == 0:

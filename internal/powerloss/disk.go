@@ -27,11 +27,25 @@ type Disk struct {
 
 func newDisk(r *Recording) *Disk {
 	d := &Disk{
-		recording: r, root: newDir(), opened: map[string]*node{}, offsets: map[string]*int64{},
+		recording: r, opened: map[string]*node{}, offsets: map[string]*int64{},
 		syncing: map[*call][]*change{}, writing: map[*call]*change{},
 	}
-	d.nodes = append(d.nodes, d.root)
+	d.root = d.copyOf(r.base)
 	return d
+}
+
+// copyOf adds a copy of a node that nothing has been done to.
+func (d *Disk) copyOf(n *node) *node {
+	c := &node{dir: n.dir, base: slices.Clone(n.base), size: n.size}
+	d.nodes = append(d.nodes, c)
+	if n.dir {
+		c.names, c.now = map[string]*node{}, map[string]*node{}
+		for name, child := range n.names {
+			c.names[name] = d.copyOf(child)
+			c.now[name] = c.names[name]
+		}
+	}
+	return c
 }
 
 // A step is the beginning or the end of a call.

@@ -39,7 +39,7 @@ func syncFailed(err error) bool {
 // do so by itself, but keep it to itself when a sync fails.
 func (w *writer) checkpoint() error {
 	long, moved, err := w.moveLog("NOOP")
-	if err != nil || long < checkpointPages || moved == long {
+	if err != nil || long < w.pages || moved == long {
 		return err
 	}
 	_, _, err = w.moveLog("PASSIVE")

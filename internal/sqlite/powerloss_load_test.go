@@ -90,7 +90,7 @@ func tokenOf(id deferd.InvocationID) [16]byte {
 // runLoad works on the file in dir until everything is done, or the store has
 // failed, and ends as if it were killed.
 func runLoad(dir, life string) error {
-	s, err := Open(filepath.Join(dir, "deferd.db"), Options{})
+	s, err := Open(filepath.Join(dir, "deferd.db"), Options{checkpointPages: 200})
 	if err != nil {
 		return err
 	}
@@ -146,7 +146,7 @@ func (l *load) unlessFailed(err error) error {
 }
 
 // acceptEach is how many invocations each client has.
-const acceptEach = 50
+const acceptEach = 35
 
 func (l *load) accept(ctx context.Context, random *rand.Rand) {
 	for range acceptEach {

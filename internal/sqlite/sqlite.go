@@ -15,6 +15,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -59,6 +60,8 @@ type Options struct {
 	// Now replaces the store's clock. Nil: wall time at start plus what has
 	// passed since, kept over restarts.
 	Now func() time.Time
+
+	checkpointPages int64 // tests checkpoint more often
 }
 
 // readers is how many queries may run at a time beside the writer. Each
@@ -97,7 +100,7 @@ func Open(path string, o Options) (*Store, error) {
 		conn.Close()
 		return nil, fmt.Errorf("open store %s for reading: %w", path, err)
 	}
-	s.writer = newWriter(conn, s)
+	s.writer = newWriter(conn, s, cmp.Or(o.checkpointPages, checkpointPages))
 	return s, nil
 }
 

@@ -23,6 +23,7 @@ type writer struct {
 	store *Store
 	log   *slog.Logger
 	sync  string // how the connection syncs now
+	pages int64  // at which the log is moved into the file
 
 	failed error         // set once a sync has failed; the writer goroutine's, and after it the closer's
 	broken chan struct{} // closed with that
@@ -46,8 +47,8 @@ type op struct {
 
 var errStopped = &deferd.Error{Code: deferd.Unavailable, Msg: "the store is closed"}
 
-func newWriter(conn *sqlite.Conn, s *Store) *writer {
-	w := &writer{conn: conn, store: s, log: s.log, ops: make(chan *op, maxGroup), done: make(chan struct{}), broken: make(chan struct{})}
+func newWriter(conn *sqlite.Conn, s *Store, pages int64) *writer {
+	w := &writer{conn: conn, store: s, log: s.log, pages: pages, ops: make(chan *op, maxGroup), done: make(chan struct{}), broken: make(chan struct{})}
 	go w.run()
 	return w
 }

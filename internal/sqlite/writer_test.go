@@ -21,7 +21,7 @@ func (b *bench) together(t *testing.T, operations ...func(context.Context) error
 	errs := make([]error, len(operations))
 	synctest.Test(t, func(t *testing.T) {
 		w := b.writer
-		inner := newWriter(w.conn, b.Store) // in the bubble; the other one rests
+		inner := newWriter(w.conn, b.Store, w.pages) // in the bubble; the other one rests
 		b.writer = inner
 		defer func() {
 			inner.stop()
