@@ -18,6 +18,7 @@ type Recording struct {
 	base  *node // what was there before
 	steps []step
 	lines int
+	later []int // where lives after the first begin
 	said  []utterance
 	syncs []int
 }
@@ -72,7 +73,10 @@ func read(base *node, root string, logs []string) (*Recording, error) {
 	}
 	r := &Recording{root: root, base: base}
 	var calls []*call
-	for _, log := range logs {
+	for i, log := range logs {
+		if i > 0 {
+			r.later = append(r.later, r.lines)
+		}
 		more, lines, err := parse(log)
 		if err != nil {
 			return nil, err

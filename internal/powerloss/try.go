@@ -75,9 +75,13 @@ func Scratch(t testing.TB) string {
 	return dir
 }
 
+// firstSyncs are those of a later life that are tried always: what it found may
+// never have been synced.
+const firstSyncs = 6
+
 // A Trial says how many disks are tried, in the short form.
 type Trial struct {
-	Cuts  int // drawn from the ends of syncs, and the end of the recording; the long form takes all
+	Cuts  int // drawn from the ends of syncs, and the end of the recording; the long form takes all. The first ones of later lives come on top
 	Draws int // disks of each cut beside the extremes; the long form takes three times as many
 }
 
@@ -94,7 +98,12 @@ func (r *Recording) Try(t testing.TB, trial Trial, check func(dir string, positi
 	random.Shuffle(len(cuts), func(i, j int) { cuts[i], cuts[j] = cuts[j], cuts[i] })
 	all := len(cuts)
 	cuts = cuts[:min(cmp.Or(trial.Cuts, all), all)]
+	for _, begin := range r.later {
+		i, _ := slices.BinarySearch(r.syncs, begin)
+		cuts = append(cuts, r.syncs[i:min(i+firstSyncs, len(r.syncs))]...)
+	}
 	slices.Sort(cuts)
+	cuts = slices.Compact(cuts)
 	scratch := Scratch(t)
 	disk := r.Disk()
 	tried, failures := 0, 0
