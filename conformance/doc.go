@@ -17,4 +17,7 @@
 // languages. A client that is not there is made, and where it cannot be made
 // its walk is skipped, unless DEFERD_TEST_REQUIRE has its name among its words.
 // Variables name what is there already: see walks_test.go.
+//
+// TestPowerLoss needs strace and is skipped without it, unless
+// DEFERD_TEST_REQUIRE contains strace. DEFERD_POWERLOSS=long tries every cut.
 package conformance
