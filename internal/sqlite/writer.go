@@ -100,13 +100,6 @@ func (w *writer) run() {
 			}
 		}
 		w.commit(group)
-		if w.failed == nil {
-			err := w.checkpoint()
-			if err != nil {
-				w.log.Error("the store's log cannot be moved into its file", "err", err)
-			}
-			w.fail(err)
-		}
 	}
 }
 
@@ -118,6 +111,7 @@ func (w *writer) commit(group []*op) {
 	if err == nil {
 		err = w.transact(group)
 		w.fail(err)
+		w.tidy()
 	}
 	if w.failed == nil && err != nil && len(group) > 1 {
 		w.log.Warn("a group commit failed; storing its operations one by one", "operations", len(group), "err", err)
@@ -135,6 +129,19 @@ func (w *writer) commit(group []*op) {
 	if err != nil && w.failed == nil {
 		w.log.Error("the store cannot be written", "err", err)
 	}
+}
+
+// tidy runs a checkpoint where one is due. What is committed stays so if that
+// fails.
+func (w *writer) tidy() {
+	if w.failed != nil {
+		return
+	}
+	err := w.checkpoint()
+	if err != nil {
+		w.log.Error("the store's log cannot be moved into its file", "err", err)
+	}
+	w.fail(err)
 }
 
 // transact runs the group's operations between BEGIN and COMMIT. An error
