@@ -219,6 +219,18 @@ type faultyObjects struct {
 	onPut      func(n int64, l deferd.Location) (before, after error)
 	onComplete func(n int64) (before, after error)
 	completes  atomic.Int64
+	onHead     func(n int64) error
+	heads      atomic.Int64
+}
+
+func (o *faultyObjects) Head(ctx context.Context, l deferd.Location) (deferd.ObjectInfo, error) {
+	n := o.heads.Add(1)
+	if o.onHead != nil {
+		if err := o.onHead(n); err != nil {
+			return deferd.ObjectInfo{}, err
+		}
+	}
+	return o.Store.Head(ctx, l)
 }
 
 func (o *faultyObjects) Put(ctx context.Context, l deferd.Location, a deferd.ObjectAttributes, body []byte) error {

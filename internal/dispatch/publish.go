@@ -271,6 +271,11 @@ func (p *publisher) makeVisible(ctx context.Context, pub deferd.Publication, rep
 		if err == nil && info.Metadata[mark] == string(inv.ID) {
 			return nil // written again it would be the same object with a new date
 		}
+		if err != nil && deferd.CodeOf(err) == deferd.Unavailable {
+			// Not known: written now, it might be a second time, and over what
+			// a later invocation was given the name for.
+			return err
+		}
 		if err == nil && named {
 			p.log.InfoContext(ctx, "an object is replaced by the output of an invocation that names it", "invocation", inv.ID, "replaced", info.Metadata[mark])
 		}

@@ -145,6 +145,31 @@ func TestPublishEitherWay(t *testing.T) {
 	}
 }
 
+// TestPublishWithoutLooking has a put whose answer is lost, and then a store
+// that cannot say whether the object is there: it is not written again.
+func TestPublishWithoutLooking(t *testing.T) {
+	b := newBench(t)
+	b.objects.onPut = func(n int64, _ deferd.Location) (before, after error) {
+		if n == 1 {
+			return nil, errUnavailable
+		}
+		return nil, nil
+	}
+	b.objects.onHead = func(n int64) error {
+		if n <= 2 {
+			return errUnavailable
+		}
+		return nil
+	}
+	b.run()
+	l := b.lease()
+	b.must(b.Settle(t.Context(), deferd.Settlement{Lease: l.ID, Outcome: success("result")}))
+	b.awaitEnd(l.Invocation)
+	if got, want := b.objects.puts.Load(), int64(1); got != want {
+		t.Errorf("the object was put %d times, want %d", got, want)
+	}
+}
+
 // TestRefusedForTenMinutes lets the object store refuse the output: after ten
 // minutes the invocation fails, and the failure object says so.
 func TestRefusedForTenMinutes(t *testing.T) {
