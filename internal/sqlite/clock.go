@@ -32,8 +32,18 @@ type anchor struct {
 
 const anchorKey = "clock"
 
+// A Machine is what the clock reads of the machine that it runs on.
+type Machine struct {
+	Boot   string               // identifies the boot; "" where that cannot be known
+	Uptime func() time.Duration // since that boot, sleep included
+	Wall   func() time.Time
+}
+
+// ThisMachine is the one that this process runs on.
+func ThisMachine() Machine { return Machine{Boot: bootID(), Uptime: uptime, Wall: time.Now} }
+
 // startClock continues the clock of the file's earlier life.
-func startClock(conn *sqlite.Conn) (*clock, error) {
+func startClock(conn *sqlite.Conn, m Machine) (*clock, error) {
 	t := newTx(conn, time.Time{}, nil)
 	var stored anchor
 	err := t.query("SELECT value FROM meta WHERE key = ?", func(s *sqlite.Stmt) error {
@@ -58,7 +68,7 @@ func startClock(conn *sqlite.Conn) (*clock, error) {
 			return nil, err
 		}
 	}
-	c := newClock(stored, newest, bootID(), uptime, time.Now().Round(0))
+	c := newClock(stored, newest, m.Boot, m.Uptime, m.Wall().Round(0))
 	value, err := json.Marshal(c.anchor)
 	if err != nil {
 		return nil, err

@@ -61,6 +61,9 @@ type Options struct {
 	// passed since, kept over restarts.
 	Now func() time.Time
 
+	// Machine is what that clock reads. Nil: ThisMachine.
+	Machine *Machine
+
 	checkpointPages int64 // tests checkpoint more often
 }
 
@@ -83,7 +86,11 @@ func Open(path string, o Options) (*Store, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	if err := s.prepare(conn); err != nil {
+	machine := ThisMachine()
+	if o.Machine != nil {
+		machine = *o.Machine
+	}
+	if err := s.prepare(conn, machine); err != nil {
 		abandon(conn, err)
 		return nil, fmt.Errorf("open store %s: %w", path, err)
 	}
@@ -160,17 +167,17 @@ const clockTolerance = time.Minute
 
 // prepare migrates the file, starts the clock, returns what an earlier life
 // had leased, and fills the memory of repeats.
-func (s *Store) prepare(conn *sqlite.Conn) error {
+func (s *Store) prepare(conn *sqlite.Conn, m Machine) error {
 	if err := migrate(conn); err != nil {
 		return err
 	}
 	if s.now == nil {
-		c, err := startClock(conn)
+		c, err := startClock(conn, m)
 		if err != nil {
 			return fmt.Errorf("start the clock: %w", err)
 		}
 		s.clock, s.now = c, c.Now
-		if off := time.Until(c.Now()); off.Abs() > clockTolerance {
+		if off := c.Now().Sub(m.Wall()); off.Abs() > clockTolerance {
 			s.log.Warn("the store's clock is off wall time; it goes on from where it was", "offset", off)
 		}
 	}
