@@ -45,7 +45,7 @@ func (srv *server) api() http.Handler {
 		objects.Hosts = []string{u.Hostname()}
 	}
 	return awsapi.New(awsapi.Config{
-		Store: srv.store, Region: s.region(), Verifier: verifier, Authorize: deferd.WithinAccount,
+		Store: srv.queue, Region: s.region(), Verifier: verifier, Authorize: deferd.WithinAccount,
 		Limits: awsmodel.Limits{MaxTimeout: s.MaxTimeout, MaxTTL: s.MaxTTL}, MaxInstances: s.MaxInstances,
 		S3: objects, Keys: awsapi.AccessKeys{Mint: srv.keys.NewKey, Forget: srv.forgetKey}, Logger: srv.log, Changed: srv.scheduler.Changed, Status: srv.status, Ready: srv.ready,
 	}).Handler()

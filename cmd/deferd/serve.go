@@ -105,6 +105,9 @@ func serve(ctx context.Context, s Settings, log *slog.Logger, out io.Writer) (er
 		})
 	}
 	start("store", func() error { return srv.store.Watch(serving) })
+	if srv.faults != nil {
+		start("faults", func() error { srv.faults.Follow(serving, os.Getenv(faultsVariable), log); return nil })
+	}
 	start("dispatch", func() error { return srv.dispatch.Run(serving) })
 	start("runtime", func() error { return srv.runtime.Run(serving) })
 	start("listener", func() error { return serveHTTP(api, listener) })

@@ -15,6 +15,7 @@ import (
 	"github.com/deferd/deferd"
 	"github.com/deferd/deferd/internal/agent"
 	"github.com/deferd/deferd/internal/dispatch"
+	"github.com/deferd/deferd/internal/faulty"
 	"github.com/deferd/deferd/internal/keyring"
 	"github.com/deferd/deferd/internal/modeldata"
 	"github.com/deferd/deferd/internal/objectserver"
@@ -32,6 +33,8 @@ type server struct {
 
 	keys      *keyring.Keyring
 	store     *sqlite.Store
+	queue     deferd.Store        // the store as the parts that do the work see it
+	faults    *faulty.Cue         // nil where nothing is to break on purpose
 	embedded  *objectserver.Store // nil where another S3 is used
 	objects   deferd.ObjectStore
 	dispatch  *dispatch.Dispatch
@@ -69,7 +72,10 @@ func build(ctx context.Context, s Settings, url string, log *slog.Logger) (srv *
 	if err := checkDataDir(s); err != nil {
 		return srv, err
 	}
-	srv.store, err = sqlite.Open(s.storeFile(), sqlite.Options{Logger: log})
+	if err := srv.orderFaults(); err != nil {
+		return srv, err
+	}
+	srv.store, err = sqlite.Open(s.storeFile(), sqlite.Options{Logger: log, Machine: srv.machine()})
 	if err != nil {
 		return srv, err
 	}
@@ -78,20 +84,22 @@ func build(ctx context.Context, s Settings, url string, log *slog.Logger) (srv *
 	if err != nil {
 		return srv, err
 	}
+	srv.queue = srv.store
 	if err := srv.openObjects(ctx); err != nil {
 		return srv, err
 	}
+	srv.makeFaulty()
 	if err := srv.prepareKeys(ctx); err != nil {
 		return srv, err
 	}
-	srv.dispatch = dispatch.New(dispatch.Config{Store: srv.store, Objects: srv.objects, Logger: log})
+	srv.dispatch = dispatch.New(dispatch.Config{Store: srv.queue, Objects: srv.objects, Logger: log})
 	if err := srv.buildRuntime(); err != nil {
 		return srv, err
 	}
 	srv.logs = &dataLogs{dir: filepath.Join(s.Data, "logs"), now: srv.store.Now}
 	srv.closers = append(srv.closers, srv.logs.close)
 	srv.scheduler = scheduler.New(scheduler.Config{
-		Store: srv.store, Runtime: srv.runtime, Logger: log, NewAgent: srv.newAgent, Env: srv.instanceEnv(), History: s.History,
+		Store: srv.queue, Runtime: srv.runtime, Logger: log, NewAgent: srv.newAgent, Env: srv.instanceEnv(), History: s.History,
 	})
 	return srv, nil
 }
