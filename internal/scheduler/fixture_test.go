@@ -25,7 +25,8 @@ type fixture struct {
 	*Scheduler
 	store   *countingStore
 	runtime *fakeRuntime
-	stop    func() // ends Run and waits for it
+	slept   *atomic.Int64 // how long the machine has slept: the store's clock counts it, timers do not
+	stop    func()        // ends Run and waits for it
 }
 
 // inBubble runs a test with a Scheduler that is running. Change adjusts its
@@ -33,10 +34,11 @@ type fixture struct {
 func inBubble(t *testing.T, change func(*Config), test func(t *testing.T, x *fixture)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		s, err := sqlite.Open(filepath.Join(t.TempDir(), "deferd.db"), sqlite.Options{Now: time.Now})
+		var slept atomic.Int64
+		s, err := sqlite.Open(filepath.Join(t.TempDir(), "deferd.db"), sqlite.Options{Now: func() time.Time { return time.Now().Add(time.Duration(slept.Load())) }})
 		must(t, err)
 		defer func() { must(t, s.Close()) }()
-		x := &fixture{store: &countingStore{Store: storetest.Serial(s)}, runtime: newFakeRuntime()}
+		x := &fixture{store: &countingStore{Store: storetest.Serial(s)}, runtime: newFakeRuntime(), slept: &slept}
 		c := Config{Store: x.store, Runtime: x.runtime, Logger: slog.New(slog.DiscardHandler), NewAgent: x.runtime.newAgent}
 		if change != nil {
 			change(&c)

@@ -19,23 +19,40 @@ func (s *Scheduler) sweep(ctx context.Context) {
 	})
 	for ctx.Err() == nil {
 		next, err := s.c.Store.Sweep(ctx, sweepBatch)
-		wait := next.Sub(s.c.Store.Now())
-		switch {
-		case err != nil:
+		if err != nil {
 			if ctx.Err() == nil {
 				s.log.ErrorContext(ctx, "what is due could not be moved; trying again", "err", err)
 			}
-			wait = retryWait
-		case next.IsZero():
-			wait = 1<<63 - 1
+			next = s.c.Store.Now().Add(retryWait)
 		}
-		timer := time.NewTimer(wait)
+		s.awaitDue(ctx, next, early)
+	}
+}
+
+// clockLook is how often the clock is looked at while something is waited for.
+// Timers stand still while the machine sleeps, and the store's clock does not:
+// a longer time leaves what has become due meanwhile lying for longer.
+const clockLook = time.Minute
+
+// awaitDue waits until the store's clock has come to next, which never comes
+// where it is zero, or until something is due early, or ctx ends.
+func (s *Scheduler) awaitDue(ctx context.Context, next time.Time, early <-chan struct{}) {
+	for {
+		var due <-chan time.Time
+		if !next.IsZero() {
+			wait := next.Sub(s.c.Store.Now())
+			if wait <= 0 {
+				return
+			}
+			due = time.After(min(wait, clockLook))
+		}
 		select {
-		case <-timer.C:
+		case <-due:
 		case <-early:
+			return
 		case <-ctx.Done():
+			return
 		}
-		timer.Stop()
 	}
 }
 

@@ -33,6 +33,26 @@ func TestSweepWakesForAnEarlierTime(t *testing.T) {
 	})
 }
 
+// TestSweepAfterSleep lets the machine sleep while something waits for its time:
+// the store's clock goes on, and timers do not.
+func TestSweepAfterSleep(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, x *fixture) {
+		x.serving(t, 1)
+		x.accept(t, firstID, 10*time.Hour)
+		pass(time.Minute)
+		x.slept.Store(int64(9 * time.Hour))
+		pass(time.Minute)
+		if got := x.state(t, firstID); got != deferd.Queued {
+			t.Errorf("after nine hours of sleep it is %v, want Queued", got)
+		}
+		x.slept.Store(int64(10 * time.Hour))
+		pass(time.Minute)
+		if got := x.state(t, firstID); got != deferd.Publishing {
+			t.Errorf("after ten hours of sleep it is %v, want Publishing", got)
+		}
+	})
+}
+
 func TestPrune(t *testing.T) {
 	inBubble(t, func(c *Config) { c.History = 24 * time.Hour }, func(t *testing.T, x *fixture) {
 		x.serving(t, 1)
