@@ -215,7 +215,7 @@ func (a *Agent) watchInstance(quit context.Context) {
 	case <-quit.Done():
 		return
 	}
-	if sleep(quit, goneWait) {
+	if awake(quit, goneWait, nil) {
 		a.cut()
 	}
 }

@@ -198,16 +198,14 @@ func (t *attempt) broken(in *input, reached bool, err error) verdict {
 		t.agent.doubt()
 		return verdict{reason: deferd.NotReady, note: "The instance did not accept a connection."}
 	}
-	wait := time.NewTimer(goneWait)
-	defer wait.Stop()
+	awake(t.work, goneWait, t.agent.config.Gone)
 	select {
 	case <-t.agent.config.Gone:
 		if t.agent.config.Exit != nil && t.agent.config.Exit().OutOfMemory {
 			return verdict{reason: deferd.OutOfMemory}
 		}
 		return verdict{reason: deferd.InstanceLost}
-	case <-wait.C:
-	case <-t.work.Done():
+	default:
 	}
 	t.log.InfoContext(t.work, "no answer from the model", "err", harmless(err))
 	return settle(deferd.End(deferd.ModelNoAnswer, deferd.StatusMessage(0)), "the connection broke before the answer had ended")
