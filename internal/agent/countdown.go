@@ -6,8 +6,9 @@ import (
 )
 
 // A countdown is a time-out that can be held up. It runs from start to end,
-// less the time in which anybody has paused it. All methods may be called
-// concurrently.
+// less the time in which anybody has paused it. Where it finds that the process
+// was frozen when it should have run out, it waits a moment longer: what came in
+// time is to be seen first. All methods may be called concurrently.
 type countdown struct {
 	mu      sync.Mutex // guards all below
 	left    time.Duration
@@ -17,6 +18,7 @@ type countdown struct {
 	started bool
 	ended   bool
 	pauses  int         // how many hold it up now
+	graces  int         // how often it has waited a moment longer
 	timer   *time.Timer // fires at the end of the present stretch
 	expired func()
 }
@@ -95,11 +97,26 @@ func (c *countdown) halt() {
 	c.left = max(0, c.left-d)
 }
 
+const (
+	// grace is how long after a freeze an answer may take to be seen.
+	grace = time.Second
+
+	// maxGraces bounds what a machine on which every timer is late can do.
+	maxGraces = 10
+)
+
 // fire ends the countdown. A timer that fired just before a pause stopped it
 // changes nothing: the next stretch fires again.
 func (c *countdown) fire() {
 	c.mu.Lock()
-	due := c.running && time.Since(c.since) >= c.left
+	late := time.Since(c.since) - c.left
+	due := c.running && late >= 0
+	if due && late > awakeLate && c.graces < maxGraces {
+		c.graces++
+		c.left += late + grace
+		c.timer.Reset(grace)
+		due = false
+	}
 	if due {
 		c.halt()
 		c.ended = true

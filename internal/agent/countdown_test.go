@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -69,4 +70,26 @@ func TestCountdown(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestCountdownFrozen has the process frozen for an hour when the countdown
+// should have run out.
+func TestCountdownFrozen(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var fired atomic.Int64
+		c := newCountdown(10*time.Second, func() { fired.Add(1) })
+		c.start()
+		after(10*time.Second - time.Millisecond)
+		c.mu.Lock()
+		c.since = c.since.Add(-time.Hour)
+		c.mu.Unlock()
+		after(grace)
+		if fired.Load() != 0 {
+			t.Error("it fired as soon as the process went on")
+		}
+		after(2 * time.Millisecond)
+		if n := fired.Load(); n != 1 {
+			t.Errorf("after a grace it has fired %d times, want once", n)
+		}
+	})
 }
