@@ -37,6 +37,10 @@ conformance: ## run AWS clients against the real binary, kill it, and count; pri
 	cd conformance/gowalk && go vet ./... && go fix -diff ./...
 	go test -count=1 -timeout 30m -v ./conformance
 
+.PHONY: torture
+torture: build ## break a server again and again, and judge what it promised (ROUNDS=60 SEED=1)
+	bin/deferd torture --rounds $(or $(ROUNDS),60) $(if $(SEED),--seed $(SEED))
+
 .PHONY: check
 check: check-format check-vet check-staticcheck check-fix check-layers check-build check-generated check-vulnerabilities ## run what has to hold before the tests
 

@@ -47,3 +47,12 @@ func (srv *server) makeFaulty() {
 		srv.queue, srv.objects = srv.faults.Store(srv.store), srv.faults.Objects(srv.objects)
 	}
 }
+
+// slotWait is how long agents wait for the end of a request that nobody waits
+// for; 0 for their own choice.
+func (srv *server) slotWait() time.Duration {
+	if srv.faults == nil {
+		return 0
+	}
+	return srv.faults.Rules().SlotWait
+}

@@ -12,6 +12,7 @@ import (
 
 	digits "github.com/deferd/deferd/examples/digits/server"
 	"github.com/deferd/deferd/internal/process"
+	"github.com/deferd/deferd/internal/torture"
 	"github.com/spf13/cobra"
 )
 
@@ -30,6 +31,8 @@ func main() {
 			os.Exit(process.ShimMain(os.Args[2:]))
 		case demoModelVerb:
 			os.Exit(digits.Main(os.Args[2:]))
+		case tortureModelVerb:
+			os.Exit(torture.ModelMain())
 		}
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -73,7 +76,7 @@ AWS itself. They exit with 1 where something failed, 2 for a wrong command line,
 		id, title string
 		commands  []*cobra.Command
 	}{
-		{"server", "The server:", []*cobra.Command{serveCommand(), configCommand(), imagesCommand(), envCommand(), demoCommand()}},
+		{"server", "The server:", []*cobra.Command{serveCommand(), configCommand(), imagesCommand(), envCommand(), demoCommand(), tortureCommand()}},
 		{"models", "Models and requests:", []*cobra.Command{
 			deployCommand(), endpointsCommand(), invokeCommand(), invocationsCommand(), deleteCommand(),
 		}},

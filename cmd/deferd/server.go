@@ -194,7 +194,7 @@ func (srv *server) buildRuntime() error {
 func (srv *server) newAgent(i scheduler.Instance) scheduler.Agent {
 	return agent.New(agent.Config{
 		Work: srv.dispatch, Session: i.Session, Addr: i.Addr, Gone: i.Gone, Exit: i.Exit,
-		StartupTimeout: i.StartupTimeout, StopLimit: srv.settings.StopLimit, Ready: i.Ready, Serve: i.Serve,
+		StartupTimeout: i.StartupTimeout, StopLimit: srv.settings.StopLimit, SlotWait: srv.slotWait(), Ready: i.Ready, Serve: i.Serve,
 		Log:    srv.logs.of(i.Endpoint, i.Session.Variant, i.Session.Instance),
 		Logger: srv.log.With("endpoint", i.Endpoint),
 	})

@@ -50,11 +50,15 @@ type Rules struct {
 	Slept time.Duration
 	Off   time.Duration
 	Boots int
+
+	// SlotWait is how long agents wait for the end of a request that nobody
+	// waits for; 0: as long as ever. Also for who starts.
+	SlotWait time.Duration
 }
 
 // Parse reads rules, one on a line: what, how, the rate, and for "slow" the
-// delay. Other lines are "seed N", from which chance is drawn, and of clocks
-// "slept D", "off D" and "boots N". Empty lines and those that begin with "#"
+// delay. Other lines are "seed N", from which chance is drawn, of clocks
+// "slept D", "off D" and "boots N", and "slotwait D". Empty lines and those that begin with "#"
 // say nothing.
 //
 //	seed 7
@@ -89,6 +93,8 @@ func (r *Rules) set(name, value string) (err error) {
 		r.Slept, err = time.ParseDuration(value)
 	case "off":
 		r.Off, err = time.ParseDuration(value)
+	case "slotwait":
+		r.SlotWait, err = time.ParseDuration(value)
 	case "boots":
 		r.Boots, err = strconv.Atoi(value)
 	default:

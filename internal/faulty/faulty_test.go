@@ -19,17 +19,17 @@ import (
 )
 
 func TestParse(t *testing.T) {
-	got, err := faulty.Parse("# a comment\n\nseed 7\nstore.settle unanswered 0.1\nobject lost 1\nobject.put slow 0.5 200ms\nslept 1h\noff -30m\nboots 2\n")
+	got, err := faulty.Parse("# a comment\n\nseed 7\nstore.settle unanswered 0.1\nobject lost 1\nobject.put slow 0.5 200ms\nslept 1h\noff -30m\nboots 2\nslotwait 3s\n")
 	want := faulty.Rules{Seed: 7, Rules: []faulty.Rule{
 		{What: "store.settle", How: faulty.Unanswered, Rate: 0.1},
 		{What: "object", How: faulty.Lost, Rate: 1},
 		{What: "object.put", How: faulty.Slow, Rate: 0.5, Delay: 200 * time.Millisecond},
-	}, Slept: time.Hour, Off: -30 * time.Minute, Boots: 2}
+	}, Slept: time.Hour, Off: -30 * time.Minute, Boots: 2, SlotWait: 3 * time.Second}
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
 	for _, text := range []string{
-		"seed x", "slept x", "off 1", "boots x", "other 1", "store", "store lost", "store lost 2", "store lost -1", "nothing lost 0.1", "store.settle.x lost 1", "stor lost 1",
+		"seed x", "slept x", "off 1", "boots x", "slotwait x", "other 1", "store", "store lost", "store lost 2", "store lost -1", "nothing lost 0.1", "store.settle.x lost 1", "stor lost 1",
 		"store gone 0.1", "store slow 0.1", "store slow 0.1 soon", "store lost 0.1 5s",
 	} {
 		if _, err := faulty.Parse(text); err == nil {

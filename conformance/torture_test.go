@@ -1,0 +1,34 @@
+package conformance
+
+import (
+	"cmp"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+)
+
+// TestTorture breaks a server again and again on one known schedule.
+// DEFERD_TORTURE_ROUNDS says how often.
+func TestTorture(t *testing.T) {
+	rounds := cmp.Or(os.Getenv("DEFERD_TORTURE_ROUNDS"), "15")
+	if rounds == "0" {
+		t.Skip("DEFERD_TORTURE_ROUNDS is 0")
+	}
+	dir := filepath.Join(t.TempDir(), "torture")
+	cmd := exec.CommandContext(t.Context(), deferdProgram, "torture", "--seed", "1", "--rounds", rounds, "--dir", dir)
+	// Interrupted it stops its server and its models.
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	out, err := cmd.CombinedOutput()
+	t.Logf("%s", out)
+	if err == nil {
+		return
+	}
+	t.Error(err)
+	for _, name := range []string{"torture.log", "server.log"} {
+		log, err := os.ReadFile(filepath.Join(dir, name))
+		const tail = 16 << 10
+		t.Logf("the end of %s (%v):\n%s", name, err, log[max(0, len(log)-tail):])
+	}
+}
