@@ -37,11 +37,16 @@ type input struct {
 	err    error // why the input cannot be read, once it is given up
 }
 
-// A source is one opened object, with a watchdog over its silence.
+// A source is one opened object, with a watchdog over its silence. It may be
+// closed by several, also while it is read: the transport closes what it sends,
+// and so does the attempt.
 type source struct {
-	body     io.ReadCloser
 	cancel   context.CancelFunc
 	watchdog *time.Timer
+
+	mu     sync.Mutex // held over each read, and guards what follows
+	body   io.ReadCloser
+	closed bool
 }
 
 // errUnreadable says that an input opens, but cannot be read to its end.
@@ -203,13 +208,27 @@ func (in *input) waiting() func() {
 }
 
 func (s *source) read(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return 0, errSourceClosed
+	}
 	s.watchdog.Reset(inputSilence)
 	defer s.watchdog.Stop()
 	return s.body.Read(p)
 }
 
+var errSourceClosed = errors.New("the input's source is closed")
+
+// close ends a read that is under way, and then the source.
 func (s *source) close() {
-	s.watchdog.Stop()
 	s.cancel()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	s.closed = true
+	s.watchdog.Stop()
 	s.body.Close() // only read from
 }
