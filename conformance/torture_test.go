@@ -12,6 +12,7 @@ import (
 // TestTorture breaks a server again and again on one known schedule.
 // DEFERD_TORTURE_ROUNDS says how often.
 func TestTorture(t *testing.T) {
+	t.Parallel()
 	rounds := cmp.Or(os.Getenv("DEFERD_TORTURE_ROUNDS"), "15")
 	if rounds == "0" {
 		t.Skip("DEFERD_TORTURE_ROUNDS is 0")

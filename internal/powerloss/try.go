@@ -79,7 +79,8 @@ func Scratch(t testing.TB) string {
 // never have been synced.
 const firstSyncs = 6
 
-// A Trial says how many disks are tried, in the short form.
+// A Trial says how many disks are tried, in the short form; with the race
+// detector a quarter of them.
 type Trial struct {
 	Cuts  int // drawn from the ends of syncs, and the end of the recording; the long form takes all. The first ones of later lives come on top
 	Draws int // disks of each cut beside the extremes; the long form takes three times as many
@@ -92,8 +93,11 @@ func (r *Recording) Try(t testing.TB, trial Trial, check func(dir string, positi
 	t.Helper()
 	random := rand.New(rand.NewPCG(Seed(t), 0))
 	cuts := append(slices.Clone(r.syncs), r.lines)
-	if Long() {
+	switch {
+	case Long():
 		trial.Cuts, trial.Draws = len(cuts), 3*trial.Draws
+	case slow:
+		trial.Cuts, trial.Draws = max(4, cmp.Or(trial.Cuts, len(cuts))/4), max(1, trial.Draws/4)
 	}
 	random.Shuffle(len(cuts), func(i, j int) { cuts[i], cuts[j] = cuts[j], cuts[i] })
 	all := len(cuts)
