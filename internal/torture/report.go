@@ -90,14 +90,16 @@ func (r *run) roundLine(round Round, took time.Duration) (line string) {
 	for _, f := range round.Faults {
 		faults = append(faults, string(f.Kind))
 	}
-	weather := ""
 	if len(round.Weather) > 0 {
-		weather = ", failing stores"
+		faults = append(faults, "failing stores")
+	}
+	if len(faults) == 0 {
+		faults = []string{"no fault"}
 	}
 	waiting := len(r.waiting())
 	r.edit(func() {
-		line = fmt.Sprintf("round %d: %d requests, %s%s; %d ended in all, %d wait; %v", round.Number, len(round.Requests),
-			strings.Join(faults, ", "), weather, r.counts.accepted, waiting, took.Round(10*time.Millisecond))
+		line = fmt.Sprintf("round %d: %d requests, %s; %d ended in all, %d wait; %v", round.Number, len(round.Requests),
+			strings.Join(faults, ", "), r.counts.accepted, waiting, took.Round(10*time.Millisecond))
 	})
 	return line
 }
