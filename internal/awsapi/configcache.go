@@ -7,8 +7,8 @@ import (
 	"github.com/deferd/deferd"
 )
 
-// A configCache keeps configurations, which never change, so that an invocation
-// costs no look-up of its own.
+// A configCache keeps configurations, of which only the tags ever change, so
+// that an invocation costs no look-up of its own. Nobody may ask it for tags.
 type configCache struct {
 	load func(context.Context, deferd.ConfigID) (deferd.Config, error)
 
