@@ -57,19 +57,9 @@ func (s *Store) repeatOf(t *tx, token [16]byte) (*row, error) {
 // acceptingEndpoint returns the rows of the endpoint and configuration, if the
 // endpoint takes invocations.
 func (t *tx) acceptingEndpoint(n deferd.NewInvocation) (endpoint, config int64, err error) {
-	e, known := t.store.accepting[n.Endpoint]
-	if !known {
-		err = t.query("SELECT row, status FROM endpoint WHERE id = ? AND removed = 0", func(s *sqlite.Stmt) error {
-			e = accepting{s.ColumnInt64(0), deferd.EndpointStatus(s.ColumnText(1))}
-			return nil
-		}, string(n.Endpoint))
-		if err != nil {
-			return 0, 0, err
-		}
-		if len(t.store.accepting) >= maxRemembered {
-			clear(t.store.accepting)
-		}
-		t.store.accepting[n.Endpoint] = e
+	e, err := t.endpoint(n.Endpoint)
+	if err != nil {
+		return 0, 0, err
 	}
 	if config, err = t.configRow(n.Config); err != nil {
 		return 0, 0, err
@@ -121,10 +111,14 @@ func (t *tx) insert(inv *deferd.Invocation, key []byte, endpoint, config int64, 
 func (s *Store) Body(ctx context.Context, id deferd.InvocationID) (body []byte, err error) {
 	found := false
 	err = s.read(ctx, func(t *tx) error {
-		return t.query("SELECT b.bytes FROM invocation i JOIN body b ON b.seq = i.seq WHERE i.id = ?", func(st *sqlite.Stmt) error {
+		query, key := "SELECT b.bytes FROM invocation i JOIN body b ON b.seq = i.seq WHERE i.id = ?", any(invocationKey(id))
+		if seq := s.live.seq(id); seq != 0 {
+			query, key = "SELECT bytes FROM body WHERE seq = ?", seq
+		}
+		return t.query(query, func(st *sqlite.Stmt) error {
 			body, found = columnBytes(st, 0), true
 			return nil
-		}, invocationKey(id))
+		}, key)
 	})
 	if err == nil && !found {
 		err = deferd.Errorf(deferd.NotFound, "there is no inline body of invocation %s", id)

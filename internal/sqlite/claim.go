@@ -9,91 +9,48 @@ import (
 	"zombiezen.com/go/sqlite"
 )
 
-// A session is a row of the session table.
-type session struct {
-	id       []byte
-	endpoint int64
-	variant  string
-	instance string
-	slots    int
-	number   int64
-}
-
-var errNoSession = &deferd.Error{Code: deferd.Lost, Msg: "the session is not current"}
-
-// session returns a current session, or errNoSession.
-func (t *tx) session(id deferd.SessionID) (session, error) {
-	key, err := hex.DecodeString(string(id))
-	if err != nil || len(key) == 0 {
-		return session{}, errNoSession
-	}
-	return t.sessionWhere("id = ?", key)
-}
-
-func (t *tx) sessionWhere(where string, arg any) (s session, err error) {
-	err = t.query("SELECT id, endpoint, variant, instance, slots, number FROM session WHERE "+where, func(st *sqlite.Stmt) error {
-		s = session{columnBytes(st, 0), st.ColumnInt64(1), st.ColumnText(2), st.ColumnText(3), st.ColumnInt(4), st.ColumnInt64(5)}
-		return nil
-	}, arg)
-	if err == nil && s.id == nil {
-		err = errNoSession
-	}
-	return s, err
-}
-
-// held are the rows that a session has leased.
-func (t *tx) held(id []byte) ([]*row, error) {
-	return t.invocations("i.session = ? AND i.state = 1 ORDER BY i.seq", []any{id})
-}
-
 // OpenSession makes a session the current one of its instance.
 func (s *Store) OpenSession(ctx context.Context, n deferd.Session) (deferd.SessionID, error) {
-	id := make([]byte, 16)
-	rand.Read(id)
+	random := make([]byte, 16)
+	rand.Read(random)
+	id := deferd.SessionID(hex.EncodeToString(random))
 	err := s.write(ctx, func(t *tx) error {
-		var endpoint int64
-		err := t.query("SELECT row FROM endpoint WHERE id = ? AND removed = 0", func(st *sqlite.Stmt) error {
-			endpoint = st.ColumnInt64(0)
-			return nil
-		}, string(n.Endpoint))
+		e, err := t.endpoint(n.Endpoint)
 		if err != nil {
 			return err
 		}
-		if endpoint == 0 {
+		if e.row == 0 {
 			return deferd.Errorf(deferd.NotFound, "there is no endpoint %s", n.Endpoint)
 		}
-		old, err := t.sessionWhere("instance = ?", string(n.Instance))
-		if err == nil {
-			err = t.closeSession(old.id, deferd.InstanceLost)
+		if old := s.sessions.byInstance[n.Instance]; old != nil {
+			if err := t.closeSession(old, deferd.InstanceLost); err != nil {
+				return err
+			}
 		}
-		if err != nil && err != errNoSession {
-			return err
-		}
-		return t.exec("INSERT INTO session VALUES (?, ?, ?, ?, ?, 0)", id, endpoint, string(n.Variant), string(n.Instance), n.Slots)
+		t.enlist(&session{id: id, endpoint: e.row, variant: string(n.Variant), instance: n.Instance, slots: n.Slots, held: map[int64]bool{}})
+		return nil
 	})
-	return deferd.SessionID(hex.EncodeToString(id)), err
+	return id, err
 }
 
 // CloseSession ends a session and returns what it holds.
 func (s *Store) CloseSession(ctx context.Context, id deferd.SessionID, r deferd.Reason) error {
-	key, err := hex.DecodeString(string(id))
-	if err != nil {
+	return s.write(ctx, func(t *tx) error {
+		if se := s.sessions.byID[id]; se != nil {
+			return t.closeSession(se, r)
+		}
 		return nil
-	}
-	return s.write(ctx, func(t *tx) error { return t.closeSession(key, r) })
+	})
 }
 
-func (t *tx) closeSession(id []byte, r deferd.Reason) error {
-	held, err := t.held(id)
-	if err != nil {
-		return err
-	}
-	for _, inv := range held {
+func (t *tx) closeSession(se *session, r deferd.Reason) error {
+	for _, inv := range t.held(se) {
 		if err := t.giveBack(inv, r, "", 0); err != nil {
 			return err
 		}
 	}
-	return t.exec("DELETE FROM session WHERE id = ?", id)
+	t.dismiss(se)
+	return nil
 }
 
 // maxUnpublished is how many bytes of outcomes an endpoint may have waiting to
@@ -108,28 +65,21 @@ func (s *Store) Claim(ctx context.Context, id deferd.SessionID, confirmed int64,
 		if err != nil {
 			return err
 		}
-		held, err := t.held(se.id)
-		if err != nil {
-			return err
-		}
 		suspect := false
-		for _, r := range held {
+		for _, r := range t.held(se) {
 			suspect = suspect || r.InstanceLosses > 0
 			if r.claim > confirmed {
 				c.Leases = append(c.Leases, r.asLease())
 			}
 		}
 		c.Number = se.number
-		fresh, err := t.ready(se, min(n-len(c.Leases), se.slots-len(held)), !suspect)
+		fresh, err := t.ready(se, min(n-len(c.Leases), se.slots-len(se.held)), !suspect)
 		if err != nil || len(fresh) == 0 {
 			return err
 		}
-		c.Number++
-		if err := t.exec("UPDATE session SET number = ? WHERE id = ?", c.Number, se.id); err != nil {
-			return err
-		}
+		c.Number = t.nextNumber(se)
 		for _, r := range fresh {
-			if err := t.lease(r, se, c.Number); err != nil {
+			if err := t.lease(r, se); err != nil {
 				return err
 			}
 			c.Leases = append(c.Leases, r.asLease())
@@ -141,7 +91,7 @@ func (s *Store) Claim(ctx context.Context, id deferd.SessionID, confirmed int64,
 
 // ready returns up to n ready rows of a session's endpoint, in order, at most
 // one of them a suspect, and none where suspects is false.
-func (t *tx) ready(se session, n int, suspects bool) ([]*row, error) {
+func (t *tx) ready(se *session, n int, suspects bool) ([]*row, error) {
 	if n <= 0 {
 		return nil, nil
 	}
@@ -149,17 +99,19 @@ func (t *tx) ready(se session, n int, suspects bool) ([]*row, error) {
 	if err != nil || !open {
 		return nil, err
 	}
-	const ready = "i.endpoint = ? AND i.state = 0 AND i.due IS NULL AND i.suspect = ? ORDER BY i.priority, i.seq LIMIT ?"
+	// Each plus hides a parameter from SQLite's planner, which would compile the
+	// query again for each value: 17 µs instead of 0.4.
+	const ready = "i.endpoint = +? AND i.state = 0 AND i.due IS NULL AND i.suspect = +? ORDER BY i.priority, i.seq"
 	var rows []*row
 	if suspects {
-		if rows, err = t.invocations(ready, []any{se.endpoint, true, 1}); err != nil {
+		if rows, err = t.invocations(1, ready, se.endpoint, true); err != nil {
 			return nil, err
 		}
 	}
 	if len(rows) == n {
 		return rows, nil
 	}
-	others, err := t.invocations(ready, []any{se.endpoint, false, n - len(rows)})
+	others, err := t.invocations(n-len(rows), ready, se.endpoint, false)
 	return append(rows, others...), err
 }
 
@@ -170,11 +122,7 @@ func (t *tx) claimable(endpoint int64) (open bool, err error) {
 	if err != nil || gone {
 		return false, err
 	}
-	var unpublished int64
-	err = t.query("SELECT unpublished FROM counts WHERE endpoint = ?", func(s *sqlite.Stmt) error {
-		unpublished = s.ColumnInt64(0)
-		return nil
-	}, endpoint)
+	unpublished, err := t.unpublished(endpoint)
 	if err == nil && unpublished > maxUnpublished {
 		t.store.held[endpoint] = true // until the next one is published
 		return false, nil
@@ -182,13 +130,43 @@ func (t *tx) claimable(endpoint int64) (open bool, err error) {
 	return err == nil, err
 }
 
+// unpublished is how many bytes of an endpoint's outcomes wait to be published,
+// as of the last commit.
+func (t *tx) unpublished(endpoint int64) (n int64, err error) {
+	n, known := t.store.unpublished[endpoint]
+	if known {
+		return n, nil
+	}
+	err = t.query("SELECT unpublished FROM counts WHERE endpoint = ?", func(s *sqlite.Stmt) error {
+		n = s.ColumnInt64(0)
+		return nil
+	}, endpoint)
+	if err == nil {
+		if len(t.store.unpublished) >= maxRemembered {
+			clear(t.store.unpublished)
+		}
+		t.store.unpublished[endpoint] = n
+	}
+	return n, err
+}
+
+// published takes note of a commit that changed what waits to be published. The
+// writer calls it.
+func (s *Store) published(endpoint, bytes int64) {
+	if n, known := s.unpublished[endpoint]; known {
+		s.unpublished[endpoint] = n + bytes
+	}
+}
+
 // lease hands a row to a session.
-func (t *tx) lease(r *row, se session, number int64) error {
-	r.lease = newLease(r.Seq)
-	r.State = deferd.Running
+func (t *tx) lease(r *row, se *session) error {
+	r.lease, r.session, r.claim, r.uploads = newLease(r.Seq), se.id, se.number, false
+	r.State, r.Variant, r.Instance, r.Claimed = deferd.Running, deferd.VariantName(se.variant), se.instance, t.now
 	t.move(r.endpoint, deferd.Queued, deferd.Running)
-	return t.exec(`UPDATE invocation SET state = 1, lease = ?, session = ?, claim = ?, variant = ?, instance = ?, claimed = ? WHERE seq = ?`,
-		r.lease, se.id, number, se.variant, se.instance, t.now, int64(r.Seq))
+	t.hold(se.id, r.Seq, true)
+	t.keep(r)
+	return t.exec(`UPDATE invocation SET state = 1, lease = ?, variant = ?, instance = ?, claimed = ? WHERE seq = ?`,
+		r.lease, se.variant, string(se.instance), t.now, int64(r.Seq))
 }
 
 // asLease is what an agent gets to know of a leased row.
@@ -206,37 +184,51 @@ func (r *row) asLease() deferd.Lease {
 	}
 }
 
-// Extend compares what a session holds with what its agent says.
+// Extend compares what a session holds with what its agent says. Where that
+// ends a lease, which may decide an invocation, it is made durable.
 func (s *Store) Extend(ctx context.Context, id deferd.SessionID, confirmed int64, held []deferd.LeaseID) (lost []deferd.LeaseID, err error) {
-	err = s.writeUnsynced(ctx, func(t *tx) error {
-		se, err := t.session(id)
-		if err != nil {
-			return err
-		}
-		rows, err := t.held(se.id)
-		if err != nil {
-			return err
-		}
-		named := make(map[deferd.LeaseID]bool, len(held))
-		for _, l := range held {
-			named[l] = true
-		}
-		for _, r := range rows {
-			l := leaseID(r.lease)
-			if !named[l] && r.claim <= confirmed {
-				if err := t.giveBack(r, deferd.NeverArrived, "", 0); err != nil {
-					return err
-				}
-			}
-			delete(named, l)
-		}
-		lost = lost[:0]
-		for _, l := range held {
-			if named[l] {
-				lost = append(lost, l)
+	var unnamed []*row
+	err = s.writeUnsynced(ctx, func(t *tx) (err error) {
+		lost, unnamed, err = t.compare(id, confirmed, held)
+		return err
+	})
+	if err != nil || len(unnamed) == 0 {
+		return lost, err
+	}
+	err = s.write(ctx, func(t *tx) (err error) {
+		lost, unnamed, err = t.compare(id, confirmed, held)
+		for _, r := range unnamed {
+			if err := t.giveBack(r, deferd.NeverArrived, "", 0); err != nil {
+				return err
 			}
 		}
-		return nil
+		return err
 	})
 	return lost, err
+}
+
+// compare returns which of the held leases are not the session's, and which of
+// its rows that were handed out up to confirmed are not held.
+func (t *tx) compare(id deferd.SessionID, confirmed int64, held []deferd.LeaseID) (lost []deferd.LeaseID, unnamed []*row, err error) {
+	se, err := t.session(id)
+	if err != nil {
+		return nil, nil, err
+	}
+	named := make(map[deferd.LeaseID]bool, len(held))
+	for _, l := range held {
+		named[l] = true
+	}
+	for _, r := range t.held(se) {
+		l := leaseID(r.lease)
+		if !named[l] && r.claim <= confirmed {
+			unnamed = append(unnamed, r)
+		}
+		delete(named, l)
+	}
+	for _, l := range held {
+		if named[l] {
+			lost = append(lost, l)
+		}
+	}
+	return lost, unnamed, nil
 }

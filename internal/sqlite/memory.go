@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"github.com/deferd/deferd"
+	"zombiezen.com/go/sqlite"
 )
 
 // maxRemembered bounds how many endpoints are remembered. Beyond it, all are
@@ -57,10 +58,30 @@ func (m *memory) forget(n endpointName) {
 	delete(m.byName, n)
 }
 
-// An accepting is what a transaction that accepts has to know of an endpoint.
-type accepting struct {
-	row    int64
+// A standing is what transactions have to know of an endpoint all the time.
+type standing struct {
+	row    int64 // 0: it has been removed
 	status deferd.EndpointStatus
+}
+
+// endpoint returns how an endpoint stands.
+func (t *tx) endpoint(id deferd.EndpointID) (e standing, err error) {
+	e, known := t.store.endpoints[id]
+	if known {
+		return e, nil
+	}
+	err = t.query("SELECT row, status FROM endpoint WHERE id = ? AND removed = 0", func(s *sqlite.Stmt) error {
+		e = standing{s.ColumnInt64(0), deferd.EndpointStatus(s.ColumnText(1))}
+		return nil
+	}, string(id))
+	if err != nil {
+		return standing{}, err
+	}
+	if len(t.store.endpoints) >= maxRemembered {
+		clear(t.store.endpoints)
+	}
+	t.store.endpoints[id] = e
+	return e, nil
 }
 
 // changes has everybody forget an endpoint that this transaction changes: the
@@ -69,7 +90,7 @@ func (t *tx) changes(e deferd.Endpoint) {
 	if t.store == nil {
 		return
 	}
-	delete(t.store.accepting, e.ID)
+	delete(t.store.endpoints, e.ID)
 	t.after = append(t.after, func() { t.store.memory.forget(endpointName{e.Account, e.Name}) })
-	t.undo = append(t.undo, func() { delete(t.store.accepting, e.ID) })
+	t.undo = append(t.undo, func() { delete(t.store.endpoints, e.ID) })
 }

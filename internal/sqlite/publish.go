@@ -12,8 +12,11 @@ import (
 
 // Publishing returns decided invocations with what was staged for them.
 func (s *Store) Publishing(ctx context.Context, after deferd.Sequence, n int) (out []deferd.Publication, err error) {
+	if r := s.live.row(int64(after) + 1); n == 1 && r != nil && r.State == deferd.Publishing && r.outcome != nil {
+		return []deferd.Publication{r.publication(*r.outcome)}, nil
+	}
 	err = s.read(ctx, func(t *tx) error {
-		rows, err := t.invocations("i.state = 2 AND i.seq > ? ORDER BY i.seq LIMIT ?", []any{int64(after), n})
+		rows, err := t.invocations(n, "i.state = 2 AND i.seq > ? ORDER BY i.seq", int64(after))
 		if err != nil {
 			return err
 		}
@@ -29,13 +32,20 @@ func (s *Store) Publishing(ctx context.Context, after deferd.Sequence, n int) (o
 	return out, err
 }
 
+// publication is a decided row with its outcome.
+func (r *row) publication(o deferd.Outcome) deferd.Publication {
+	return deferd.Publication{Invocation: r.Invocation, Decision: r.Decision, GivenUp: r.givenUp, Outcome: o}
+}
+
 // publication is a decided row with what was staged for it.
 func (t *tx) publication(r *row) (deferd.Publication, error) {
-	inv := r.Invocation
-	p := deferd.Publication{Invocation: inv, Decision: inv.Decision, GivenUp: r.givenUp}
-	p.Outcome = deferd.Outcome{
-		State: inv.Verdict, Reason: inv.Reason, Message: inv.Message, ModelStatus: inv.ModelStatus,
-		ContentType: inv.OutcomeType, Size: inv.OutcomeSize,
+	p := r.publication(deferd.Outcome{
+		State: r.Verdict, Reason: r.Reason, Message: r.Message, ModelStatus: r.ModelStatus,
+		ContentType: r.OutcomeType, Size: r.OutcomeSize,
+	})
+	if r.outcome != nil {
+		p.Outcome = *r.outcome
+		return p, nil
 	}
 	err := t.query("SELECT body, metadata, upload FROM staged WHERE seq = ?", func(s *sqlite.Stmt) error {
 		p.Outcome.Body = columnBytes(s, 0)
@@ -55,7 +65,11 @@ func (t *tx) publication(r *row) (deferd.Publication, error) {
 
 // publishing returns a row whose decision waits to be published, or nil.
 func (t *tx) publishing(id deferd.InvocationID, decision int) (*row, error) {
-	return t.invocation("i.id = ? AND i.state = 2 AND i.decision = ?", invocationKey(id), decision)
+	r, err := t.byID(id)
+	if err != nil || r == nil || r.State != deferd.Publishing || r.Decision != decision {
+		return nil, err
+	}
+	return r, nil
 }
 
 // unstage forgets what was staged of a row.
@@ -87,6 +101,7 @@ func (s *Store) Finish(ctx context.Context, id deferd.InvocationID, decision int
 			}
 		}
 		t.move(r.endpoint, deferd.Publishing, r.Verdict)
+		t.drop(r)
 		return t.exec("UPDATE invocation SET state = verdict, finished = ? WHERE seq = ?", t.now, int64(r.Seq))
 	})
 }
@@ -94,7 +109,13 @@ func (s *Store) Finish(ctx context.Context, id deferd.InvocationID, decision int
 // GiveUp records that decision 1 will not be published.
 func (s *Store) GiveUp(ctx context.Context, id deferd.InvocationID) error {
 	return s.write(ctx, func(t *tx) error {
-		return t.exec("UPDATE invocation SET given_up = 1 WHERE id = ? AND state = 2 AND decision = 1", invocationKey(id))
+		r, err := t.publishing(id, 1)
+		if err != nil || r == nil {
+			return err
+		}
+		r.givenUp = true
+		t.keep(r)
+		return t.exec("UPDATE invocation SET given_up = 1 WHERE seq = ?", int64(r.Seq))
 	})
 }
 
@@ -122,6 +143,8 @@ func (s *Store) Redecide(ctx context.Context, id deferd.InvocationID, o deferd.O
 			}
 		}
 		t.announcePublishing(r.Seq)
+		r.Decision, r.givenUp = 2, false
+		t.verdict(r, o)
 		return t.exec(`UPDATE invocation SET verdict = ?, decision = 2, given_up = 0, reason = ?, message = ?,
 			outcome_type = ?, outcome_size = ?, settled = ? WHERE seq = ?`,
 			int(o.State), string(o.Reason), o.Message, o.ContentType, o.Size, t.now, int64(r.Seq))
@@ -149,7 +172,7 @@ func (s *Store) Aborted(ctx context.Context, uploadID string) error {
 func (s *Store) Prune(ctx context.Context, before time.Time, n int) (pruned int, err error) {
 	err = s.write(ctx, func(t *tx) error {
 		pruned = 0
-		rows, err := t.invocations("i.finished IS NOT NULL AND i.finished < ? ORDER BY i.finished LIMIT ?", []any{before, n})
+		rows, err := t.invocations(n, "i.finished IS NOT NULL AND i.finished < ? ORDER BY i.finished", before)
 		if err != nil {
 			return err
 		}

@@ -52,7 +52,7 @@ func (s *Store) Invocations(ctx context.Context, q deferd.InvocationQuery) (page
 		where += " AND i.state IN (" + strings.Join(marks, ", ") + ")"
 	}
 	err = s.read(ctx, func(t *tx) error {
-		rows, err := t.invocations(where+" ORDER BY i.seq DESC LIMIT ?", append(args, q.Max+1))
+		rows, err := t.invocations(q.Max+1, where+" ORDER BY i.seq DESC", args...)
 		if err != nil {
 			return err
 		}

@@ -97,6 +97,13 @@ func (t *tx) configRow(id deferd.ConfigID) (row int64, err error) {
 
 // deleting reports whether an endpoint is being deleted, or has been.
 func (t *tx) deleting(endpoint int64) (gone bool, err error) {
+	t.refs.mu.RLock()
+	ref, known := t.refs.endpoints[endpoint]
+	t.refs.mu.RUnlock()
+	if known && t.store != nil {
+		e, err := t.endpoint(ref.id)
+		return e.row == 0 || e.status == deferd.EndpointDeleting, err
+	}
 	gone = true
 	err = t.query("SELECT status = 'Deleting' OR removed FROM endpoint WHERE row = ?", func(s *sqlite.Stmt) error {
 		gone = s.ColumnBool(0)

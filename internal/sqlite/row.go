@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/rand"
 	"encoding/binary"
@@ -18,9 +19,13 @@ type row struct {
 	endpoint int64 // row of the endpoint
 	config   int64 // row of the configuration
 	lease    []byte
-	session  []byte
-	claim    int64
 	givenUp  bool
+
+	// Not stored: they are of rows that are in memory.
+	session deferd.SessionID // while it runs
+	claim   int64            // number of the claim that handed it out
+	uploads bool             // some are recorded under the lease
+	outcome *deferd.Outcome  // while it waits to be published; nil: to be read from the file
 }
 
 // invocationColumns are what scanRow reads, in its order. There is no join:
@@ -28,7 +33,7 @@ type row struct {
 // changes and is remembered.
 const invocationColumns = `i.seq, i.id, i.endpoint, i.config, i.inference_id, i.access_key, i.priority,
 	i.redrive_of, i.input, i.inline_size, i.content_type, i.accept, i.attributes, i.output, i.failure, i.ttl, i.timeout,
-	i.accepted, i.state, i.lease, i.session, i.claim, i.variant, i.instance, i.attempts, i.deaths, i.losses, i.claimed,
+	i.accepted, i.state, i.lease, i.variant, i.instance, i.attempts, i.deaths, i.losses, i.claimed,
 	i.verdict, i.decision, i.given_up, i.reason, i.message, i.model_status, i.outcome_type, i.outcome_size, i.settled, i.finished`
 
 // scanRow reads a row but for what it refers to.
@@ -49,7 +54,7 @@ func scanRow(s *sqlite.Stmt) (*row, error) {
 	inv.TTL, inv.Timeout = c.millis(), c.millis()
 	inv.Accepted = c.time()
 	inv.State = deferd.State(c.int())
-	r.lease, r.session, r.claim = c.bytes(), c.bytes(), c.int64()
+	r.lease = c.bytes()
 	inv.Variant, inv.Instance = deferd.VariantName(c.text()), deferd.InstanceID(c.text())
 	inv.Attempts, inv.ServerDeaths, inv.InstanceLosses = c.int(), c.int(), c.int()
 	inv.Claimed = c.time()
@@ -88,13 +93,19 @@ func (c *columns) location() deferd.Location {
 	return l
 }
 
-// invocations returns the rows of i that a condition selects.
-func (t *tx) invocations(where string, args []any) ([]*row, error) {
+// invocations returns the first n rows of i that a condition selects.
+func (t *tx) invocations(n int, where string, args ...any) ([]*row, error) {
 	var rows []*row
 	err := t.query("SELECT "+invocationColumns+" FROM invocation i WHERE "+where, func(s *sqlite.Stmt) error {
 		r, err := scanRow(s)
+		if err != nil {
+			return err
+		}
 		rows = append(rows, r)
-		return err
+		if len(rows) >= n {
+			return errEnough
+		}
+		return nil
 	}, args...)
 	if err != nil {
 		return nil, err
@@ -109,11 +120,29 @@ func (t *tx) invocations(where string, args []any) ([]*row, error) {
 
 // invocation returns one row, or nil.
 func (t *tx) invocation(where string, args ...any) (*row, error) {
-	rows, err := t.invocations(where, args)
+	rows, err := t.invocations(1, where, args...)
 	if err != nil || len(rows) == 0 {
 		return nil, err
 	}
 	return rows[0], nil
+}
+
+// byID returns the row of an invocation, for the caller to change; nil where
+// there is none.
+func (t *tx) byID(id deferd.InvocationID) (*row, error) {
+	if t.store != nil {
+		if r := t.live(t.store.live.seq(id)); r != nil {
+			return r, nil
+		}
+	}
+	r, err := t.invocation("i.id = ?", invocationKey(id))
+	if err != nil || r == nil {
+		return nil, err
+	}
+	if own := t.live(int64(r.Seq)); own != nil { // claimed or decided in this transaction
+		return own, nil
+	}
+	return r, nil
 }
 
 // A lease ID is the sequence number of its invocation, by which the row is
@@ -146,11 +175,8 @@ func (t *tx) leased(id deferd.LeaseID) (*row, error) {
 	if !ok {
 		return nil, errLost
 	}
-	r, err := t.invocation("i.seq = ? AND i.lease = ? AND i.state = 1", seq, lease)
-	if err != nil {
-		return nil, err
-	}
-	if r == nil {
+	r := t.live(seq)
+	if r == nil || r.State != deferd.Running || !bytes.Equal(r.lease, lease) {
 		return nil, errLost
 	}
 	return r, nil

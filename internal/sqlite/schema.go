@@ -201,6 +201,13 @@ UPDATE endpoint SET doc = json_remove(json_set(doc, '$.Tags', json_extract(doc, 
 -- How an endpoint was deployed last is not only said when it is created.
 UPDATE endpoint SET doc = json_set(doc, '$.DeploymentConfig', json_extract(doc, '$.Request.DeploymentConfig'))
 	WHERE json_type(doc, '$.Request.DeploymentConfig') = 'object' AND json_type(doc, '$.DeploymentConfig') IS NULL;
+`, `
+-- Sessions, and what they hold, end with the process that they were opened in:
+-- it has them in memory. The columns invocation.session and .claim are not used
+-- any more. What is queued for an endpoint is found by what is ready, and what waits.
+DROP TABLE session;
+DROP INDEX invocation_held;
+DROP INDEX invocation_queued;
 `}
 
 // check refuses a file that is not ours, or that a newer deferd wrote.

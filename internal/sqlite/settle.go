@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,15 +12,13 @@ import (
 )
 
 // Leased returns the invocation under a current lease.
-func (s *Store) Leased(ctx context.Context, id deferd.LeaseID) (inv deferd.Invocation, err error) {
-	err = s.read(ctx, func(t *tx) error {
-		r, err := t.leased(id)
-		if err == nil {
-			inv = r.Invocation
-		}
-		return err
-	})
-	return inv, err
+func (s *Store) Leased(_ context.Context, id deferd.LeaseID) (deferd.Invocation, error) {
+	t := tx{store: s} // reads no file
+	r, err := t.leased(id)
+	if err != nil {
+		return deferd.Invocation{}, err
+	}
+	return r.Invocation, nil
 }
 
 // RecordUpload notes an upload under a lease, or returns the one that is.
@@ -38,6 +37,8 @@ func (s *Store) RecordUpload(ctx context.Context, id deferd.LeaseID, u deferd.Up
 			return err
 		}
 		noted.ID = u.ID
+		r.uploads = true
+		t.keep(r)
 		return t.exec("INSERT INTO upload VALUES (?, ?, ?, 0)", u.ID, int64(r.Seq), u.Location)
 	})
 	return noted, err
@@ -64,6 +65,9 @@ func (t *tx) settledBefore(id deferd.LeaseID) error {
 	if !ok {
 		return errLost
 	}
+	if r := t.live(seq); r != nil && r.State == deferd.Publishing && bytes.Equal(r.lease, lease) {
+		return nil
+	}
 	settled := false
 	err := t.query("SELECT 1 FROM invocation WHERE seq = ? AND lease = ? AND state >= 2", func(*sqlite.Stmt) error {
 		settled = true
@@ -78,21 +82,35 @@ func (t *tx) settledBefore(id deferd.LeaseID) error {
 // decide records decision 1 of a queued or running row. Its lease stays, as
 // the mark of who decided, only where that was the lease's own settle.
 func (t *tx) decide(r *row, o deferd.Outcome, byLease bool) error {
-	lease := r.lease
-	if !byLease {
-		lease = nil
-	}
 	if err := t.stage(r, o); err != nil {
 		return err
 	}
 	t.freeSuspect(r)
+	t.hold(r.session, r.Seq, false)
 	t.move(r.endpoint, r.State, deferd.Publishing)
 	t.announcePublishing(r.Seq)
-	return t.exec(`UPDATE invocation SET state = 2, due = NULL, lease = ?, session = NULL, verdict = ?, decision = 1,
+	if !byLease {
+		r.lease = nil
+	}
+	r.session, r.State, r.Decision, r.ModelStatus = "", deferd.Publishing, 1, o.ModelStatus
+	t.verdict(r, o)
+	return t.exec(`UPDATE invocation SET state = 2, due = NULL, lease = ?, verdict = ?, decision = 1,
 		reason = ?, message = ?, model_status = ?, outcome_type = ?, outcome_size = ?, attempts = ?, deaths = ?, losses = ?, settled = ?
 		WHERE seq = ?`,
-		lease, int(o.State), string(o.Reason), o.Message, o.ModelStatus, o.ContentType, o.Size,
+		r.lease, int(o.State), string(o.Reason), o.Message, o.ModelStatus, o.ContentType, o.Size,
 		r.Attempts, r.ServerDeaths, r.InstanceLosses, t.now, int64(r.Seq))
+}
+
+// verdict notes in memory what a decision says.
+func (t *tx) verdict(r *row, o deferd.Outcome) {
+	r.Verdict, r.Reason, r.Message, r.Settled = o.State, o.Reason, o.Message, t.now
+	r.OutcomeType, r.OutcomeSize = o.ContentType, o.Size
+	o.ModelStatus = r.ModelStatus
+	if r.Object(o.State).IsZero() {
+		o.Body, o.Upload = nil, nil // it goes nowhere
+	}
+	r.outcome = &o
+	t.keep(r)
 }
 
 // stage keeps what is to be published of an outcome, and abandons the row's
@@ -110,7 +128,7 @@ func (t *tx) stage(r *row, o deferd.Outcome) error {
 			return err
 		}
 	}
-	if err := t.exec("UPDATE upload SET abandoned = 1 WHERE seq = ?", int64(r.Seq)); err != nil {
+	if err := t.abandonUploads(r); err != nil {
 		return err
 	}
 	if !visible {
@@ -130,6 +148,14 @@ func (t *tx) stage(r *row, o deferd.Outcome) error {
 	}
 	t.delta(r.endpoint).unpublished += o.Size
 	return t.exec("INSERT OR REPLACE INTO staged VALUES (?, ?, ?, ?)", int64(r.Seq), body, metadata, upload)
+}
+
+// abandonUploads has what is recorded under a row's lease aborted.
+func (t *tx) abandonUploads(r *row) error {
+	if !r.uploads {
+		return nil
+	}
+	return t.exec("UPDATE upload SET abandoned = 1 WHERE seq = ?", int64(r.Seq))
 }
 
 // freeSuspect tells of work where a suspect leaves its instance, which may now
@@ -187,10 +213,12 @@ func (t *tx) giveBack(r *row, reason deferd.Reason, message string, after time.D
 	}
 	t.announceDue(r.Accepted.Add(r.TTL))
 	t.move(r.endpoint, deferd.Running, deferd.Queued)
-	if err := t.exec("UPDATE upload SET abandoned = 1 WHERE seq = ?", int64(r.Seq)); err != nil {
+	if err := t.abandonUploads(r); err != nil {
 		return err
 	}
-	return t.exec(`UPDATE invocation SET state = 0, due = ?, suspect = ?, lease = NULL, session = NULL,
+	t.hold(r.session, r.Seq, false)
+	t.drop(r)
+	return t.exec(`UPDATE invocation SET state = 0, due = ?, suspect = ?, lease = NULL,
 		attempts = ?, deaths = ?, losses = ?, reason = ?, message = ? WHERE seq = ?`,
 		due, r.InstanceLosses > 0, r.Attempts, r.ServerDeaths, r.InstanceLosses, string(r.Reason), r.Message, int64(r.Seq))
 }
@@ -198,7 +226,7 @@ func (t *tx) giveBack(r *row, reason deferd.Reason, message string, after time.D
 // End decides an outcome without a lease.
 func (s *Store) End(ctx context.Context, id deferd.InvocationID, o deferd.Outcome) (inv deferd.Invocation, err error) {
 	err = s.write(ctx, func(t *tx) error {
-		r, err := t.invocation("i.id = ?", invocationKey(id))
+		r, err := t.byID(id)
 		if err != nil {
 			return err
 		}
@@ -212,11 +240,8 @@ func (s *Store) End(ctx context.Context, id deferd.InvocationID, o deferd.Outcom
 		if err := t.decide(r, o, false); err != nil {
 			return err
 		}
-		r, err = t.invocation("i.id = ?", invocationKey(id))
-		if err == nil {
-			inv = r.Invocation
-		}
-		return err
+		inv = r.Invocation
+		return nil
 	})
 	return inv, err
 }

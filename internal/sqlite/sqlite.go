@@ -9,9 +9,10 @@
 // need not be durable (a claim, an extend, a finish) costs no fsync of its own.
 // Readers use connections of their own and see what was committed last.
 //
-// There is one server on a file. Sessions and leases are rows, so that every
-// guard is part of the transaction that it guards, but they end with the
-// process: opening the file returns what an earlier life had leased.
+// There is one server on a file, and its leases end with the process: opening
+// the file returns what an earlier life had leased. So sessions, and the rows of
+// what runs, are kept in memory, too, as the writer has committed them; what a
+// transaction changes of them is taken back with it.
 package sqlite
 
 import (
@@ -20,6 +21,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"sync"
 	"time"
 
@@ -41,14 +43,19 @@ type Store struct {
 	memory  *memory
 	repeats *repeats // the writer goroutine's
 
-	accepting map[deferd.EndpointID]accepting // as the transaction in progress has them; the writer goroutine's
+	live *live
+
+	// The writer goroutine's: as the transaction in progress has them.
+	endpoints map[deferd.EndpointID]standing
+	sessions  sessions
 
 	feeds feeds
 
 	closing sync.Once
 	closed  error // set by closing
 
-	held map[int64]bool // endpoints that may claim nothing until more is published; the writer goroutine's
+	held        map[int64]bool  // endpoints that may claim nothing until more is published; the writer goroutine's
+	unpublished map[int64]int64 // bytes of outcomes, by endpoint, as of the last commit; likewise
 
 	observe func(query string) // sees each statement before it runs; nil but in tests
 }
@@ -82,7 +89,9 @@ func Open(path string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store %s: %w", path, err)
 	}
-	s := &Store{log: o.Logger, now: o.Now, repeats: newRepeats(maxRepeats), refs: newRefs(), memory: newMemory(), accepting: map[deferd.EndpointID]accepting{}, held: map[int64]bool{}}
+	s := &Store{log: o.Logger, now: o.Now, repeats: newRepeats(maxRepeats), refs: newRefs(), memory: newMemory(), live: newLive(),
+		endpoints: map[deferd.EndpointID]standing{}, sessions: newSessions(), held: map[int64]bool{}, unpublished: map[int64]int64{},
+	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -198,7 +207,7 @@ func (s *Store) recover(conn *sqlite.Conn) (err error) {
 	}
 	defer end(&err)
 	t := newTx(conn, s.Now(), s.refs)
-	held, err := t.invocations("i.state = 1", nil)
+	held, err := t.invocations(math.MaxInt, "i.state = 1")
 	if err != nil {
 		return err
 	}
@@ -206,9 +215,6 @@ func (s *Store) recover(conn *sqlite.Conn) (err error) {
 		if err := t.giveBack(inv, deferd.ServerDied, "", 0); err != nil {
 			return err
 		}
-	}
-	if err := t.exec("DELETE FROM session"); err != nil {
-		return err
 	}
 	// Uploads of leases that no longer exist, also those whose lease ended in
 	// the crash itself.

@@ -51,7 +51,7 @@ func (t *tx) sweep(n int) (more bool, err error) {
 
 // sweepDue makes ready what has waited long enough.
 func (t *tx) sweepDue(n int) (int, error) {
-	rows, err := t.invocations("i.state = 0 AND i.due IS NOT NULL AND i.due <= ? ORDER BY i.due LIMIT ?", []any{t.now, n})
+	rows, err := t.invocations(n, "i.state = 0 AND i.due IS NOT NULL AND i.due <= ? ORDER BY i.due", t.now)
 	if err != nil {
 		return 0, err
 	}
@@ -66,7 +66,7 @@ func (t *tx) sweepDue(n int) (int, error) {
 
 // sweepExpired ends what has waited for longer than it may.
 func (t *tx) sweepExpired(n int) (int, error) {
-	rows, err := t.invocations("i.state = 0 AND i.expires <= ? ORDER BY i.expires LIMIT ?", []any{t.now, n})
+	rows, err := t.invocations(n, "i.state = 0 AND i.expires <= ? ORDER BY i.expires", t.now)
 	if err != nil {
 		return 0, err
 	}
@@ -80,7 +80,7 @@ func (t *tx) sweepExpired(n int) (int, error) {
 
 // sweepDeleted ends what is queued for endpoints that are being deleted.
 func (t *tx) sweepDeleted(n int) (int, error) {
-	rows, err := t.invocations(`i.state = 0 AND i.endpoint IN (SELECT row FROM endpoint WHERE status = 'Deleting') LIMIT ?`, []any{n})
+	rows, err := t.queuedForDeleted(n)
 	if err != nil {
 		return 0, err
 	}
@@ -91,6 +91,30 @@ func (t *tx) sweepDeleted(n int) (int, error) {
 		}
 	}
 	return len(rows), nil
+}
+
+// queuedForDeleted returns the first n rows of those: what is ready, then what
+// waits for its time, which is little.
+func (t *tx) queuedForDeleted(n int) (rows []*row, err error) {
+	var deleting []int64
+	err = t.query("SELECT row FROM endpoint WHERE status = 'Deleting'", func(s *sqlite.Stmt) error {
+		deleting = append(deleting, s.ColumnInt64(0))
+		return nil
+	})
+	for _, endpoint := range deleting {
+		for _, where := range []string{
+			"i.endpoint = ? AND i.state = 0 AND i.due IS NULL",
+			"+i.endpoint = ? AND i.state = 0 AND i.due IS NOT NULL AND i.due > 0", // the plus: by time
+		} {
+			if err != nil || len(rows) == n {
+				return rows, err
+			}
+			var some []*row
+			some, err = t.invocations(n-len(rows), where, endpoint)
+			rows = append(rows, some...)
+		}
+	}
+	return rows, err
 }
 
 // nextDue is when the earliest waiting thing is due.

@@ -17,13 +17,18 @@ type tx struct {
 	refs   *refs
 	now    time.Time
 	counts map[int64]*delta // changes of this group, by endpoint row
-	after  []func()         // run once the group is durable
-	undo   []func()         // run if it is not
+
+	changed map[int64]*row // rows that this group has changed, see live
+	after   []func()       // run once the group is durable
+	undo    []func()       // run if it is not, the newest first
 }
 
 func newTx(conn *sqlite.Conn, now time.Time, refs *refs) *tx {
 	return &tx{conn: conn, now: now, refs: refs, counts: map[int64]*delta{}}
 }
+
+// errEnough ends a query whose other rows are not wanted.
+var errEnough = errors.New("no more rows are wanted")
 
 // query runs a statement, bound to args, and calls row for each row. Column
 // values are valid within row only.
@@ -49,7 +54,9 @@ func (t *tx) query(query string, row func(*sqlite.Stmt) error, args ...any) (err
 		if row == nil {
 			continue
 		}
-		if err := row(stmt); err != nil {
+		if err := row(stmt); err == errEnough {
+			return nil
+		} else if err != nil {
 			return err
 		}
 	}
@@ -178,6 +185,9 @@ func (t *tx) flush() error {
 	for endpoint, d := range t.counts {
 		if *d == (delta{}) {
 			continue
+		}
+		if d.unpublished != 0 && t.store != nil {
+			t.after = append(t.after, func() { t.store.published(endpoint, d.unpublished) })
 		}
 		err := t.exec(`INSERT INTO counts VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
 			ON CONFLICT (endpoint) DO UPDATE SET accepted = accepted + ?2, queued = queued + ?3, running = running + ?4,

@@ -159,7 +159,7 @@ func (w *writer) transact(group []*op) (err error) {
 		if err == nil {
 			return
 		}
-		for _, f := range t.undo {
+		for _, f := range slices.Backward(t.undo) {
 			f()
 		}
 		// After some errors SQLite has rolled back by itself.
@@ -184,6 +184,7 @@ func (w *writer) transact(group []*op) (err error) {
 	}
 	w.commits.Add(1)
 	w.operations.Add(int64(len(group)))
+	w.store.live.apply(t.changed)
 	for _, f := range t.after {
 		f()
 	}
