@@ -127,7 +127,8 @@ func parseRule(words []string) (r Rule, err error) {
 // Calls are the names of all calls that can fail.
 var Calls = []string{
 	"store.accept", "store.claim", "store.settle", "store.finish", "store.read", "store.change",
-	"object.put", "object.get", "object.head", "object.upload", "object.complete",
+	"registry.read", "registry.change", "keys.read", "keys.change", "history.read", "history.prune",
+	"object.put", "object.get", "object.head", "object.list", "object.upload", "object.complete",
 }
 
 func known(what string) bool {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"iter"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -86,8 +87,8 @@ func TestLostAnswer(t *testing.T) {
 		t.Errorf("without rules: %v, %v, %v", inv, repeated, err)
 	}
 	cue.Set(parse(t, "store.accept unanswered 1"))
-	if inv, _, err := s.Accept(t.Context(), deferd.NewInvocation{}); err == nil || inv.Seq != 0 || d.done != 2 {
-		t.Errorf("got %v, %v after %d accepts, want an error and nothing else", inv, err, d.done)
+	if inv, repeated, err := s.Accept(t.Context(), deferd.NewInvocation{}); err == nil || inv.Seq != 0 || repeated || d.done != 2 {
+		t.Errorf("got %v, %v, %v after %d accepts, want an error and nothing else", inv, repeated, err, d.done)
 	}
 }
 
@@ -139,6 +140,40 @@ func TestBodyBreaksOff(t *testing.T) {
 	}
 	if refused == 0 || broken == 0 || whole == 0 {
 		t.Errorf("%d refused, %d broken, %d whole, want some of each", refused, broken, whole)
+	}
+}
+
+func (bucket) List(context.Context, deferd.Location) iter.Seq2[deferd.ObjectInfo, error] {
+	return func(yield func(deferd.ObjectInfo, error) bool) {
+		_ = yield(deferd.ObjectInfo{Key: "a"}, nil) && yield(deferd.ObjectInfo{Key: "b"}, nil)
+	}
+}
+
+func TestListBreaksOff(t *testing.T) {
+	for rule, want := range map[string][]string{
+		"object.list lost 0":       {"a", "b"},
+		"object.list lost 1":       {"InjectedFault"},
+		"object.list unanswered 1": {"a", "InjectedFault"},
+	} {
+		cue := faulty.NewCue()
+		cue.Set(parse(t, rule))
+		var got []string
+		for info, err := range cue.Objects(bucket{}).List(t.Context(), deferd.Location{}) {
+			if err != nil {
+				info.Key = err.Error()
+			}
+			got = append(got, info.Key)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", rule, diff)
+		}
+	}
+}
+
+func TestUncovered(t *testing.T) {
+	got := faulty.Uncovered[io.ReadCloser]([]string{"Read", "Read", "Write"})
+	if diff := cmp.Diff([]string{"Close is left out", "Write is no method"}, got); diff != "" {
+		t.Errorf("complaints (-want +got):\n%s", diff)
 	}
 }
 

@@ -3,12 +3,14 @@ package faulty
 import (
 	"context"
 	"io"
+	"iter"
 
 	"github.com/deferd/deferd"
 )
 
-// Objects wraps an object store. A Get that is done but not answered gives an
-// object whose body breaks off.
+// Objects wraps an object store. A Get whose call is answered may give an object
+// whose body breaks off. A List that is done but not answered breaks off after
+// its first object.
 func (c *Cue) Objects(s deferd.ObjectStore) deferd.ObjectStore { return &objects{s, c} }
 
 type objects struct {
@@ -20,6 +22,7 @@ const (
 	put      = "object.put"
 	open     = "object.get"
 	head     = "object.head"
+	list     = "object.list"
 	upload   = "object.upload"
 	complete = "object.complete"
 )
@@ -56,6 +59,28 @@ func (b *breakingBody) Read(p []byte) (int, error) {
 
 func (s *objects) Head(ctx context.Context, l deferd.Location) (deferd.ObjectInfo, error) {
 	return get(ctx, s.cue, head, func() (deferd.ObjectInfo, error) { return s.ObjectStore.Head(ctx, l) })
+}
+
+func (s *objects) List(ctx context.Context, l deferd.Location) iter.Seq2[deferd.ObjectInfo, error] {
+	return func(yield func(deferd.ObjectInfo, error) bool) {
+		asked := false
+		fault := s.cue.run(ctx, list, func() error { asked = true; return nil })
+		if !asked {
+			yield(deferd.ObjectInfo{}, fault)
+			return
+		}
+		for info, err := range s.ObjectStore.List(ctx, l) {
+			if !yield(info, err) || err != nil {
+				return
+			}
+			if fault != nil {
+				break
+			}
+		}
+		if fault != nil {
+			yield(deferd.ObjectInfo{}, fault)
+		}
+	}
 }
 
 func (s *objects) Put(ctx context.Context, l deferd.Location, a deferd.ObjectAttributes, body []byte) error {

@@ -7,8 +7,8 @@ import (
 	"github.com/deferd/deferd"
 )
 
-// Store wraps a store. What it says about itself (its clock, its feeds, its
-// counts) and the access keys stay as they are.
+// Store wraps a store. Its clock, its feeds and its Close stay as they are. What
+// happens to an invocation is called "store"; the rest is in registry.go.
 func (c *Cue) Store(s deferd.Store) deferd.Store { return &store{s, c} }
 
 type store struct {
@@ -30,7 +30,7 @@ func (s *store) Accept(ctx context.Context, n deferd.NewInvocation) (inv deferd.
 		inv, repeated, err = s.Store.Accept(ctx, n)
 		return inv, err
 	})
-	return inv, repeated, err
+	return inv, repeated && err == nil, err
 }
 
 func (s *store) OpenSession(ctx context.Context, n deferd.Session) (deferd.SessionID, error) {
