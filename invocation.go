@@ -96,7 +96,7 @@ type NewInvocation struct {
 // An Invocation is an accepted request and what has become of it. Times that
 // have not come are zero.
 type Invocation struct {
-	NewInvocation        // Inline is nil: the body is read apart
+	NewInvocation        // Inline is nil: the body is read apart; RetryToken is zero: it has no reader
 	InlineSize     int64 // bytes of the inline body
 	Seq            Sequence
 	State          State

@@ -30,10 +30,10 @@ func (s *Store) Accept(ctx context.Context, n deferd.NewInvocation) (inv deferd.
 			return err
 		}
 		inv = deferd.Invocation{NewInvocation: n, InlineSize: int64(len(n.Inline)), State: deferd.Queued, Accepted: t.now}
-		inv.Inline = nil
 		if err := t.insert(&inv, key, endpoint, config, n.Inline); err != nil {
 			return err
 		}
+		inv.Inline, inv.RetryToken = nil, [16]byte{} // as it is read
 		if n.RetryToken != [16]byte{} {
 			s.repeats.add(n.RetryToken, int64(inv.Seq), t.now)
 			t.undo = append(t.undo, s.repeats.undo)

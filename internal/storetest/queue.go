@@ -17,6 +17,7 @@ var acceptTests = map[string]func(*testing.T, *fixture){
 		n.InferenceID, n.ContentType, n.Accept, n.CustomAttributes = "label", "text/csv", "*/*", "a=b"
 		n.TTL, n.Timeout = time.Minute, time.Second
 		n.RedriveOf = x.accept(t, 1)[0].ID
+		n.RetryToken = [16]byte{1}
 		inv, _, err := x.Accept(t.Context(), n)
 		must(t, err)
 		got := x.get(t, n.ID)
