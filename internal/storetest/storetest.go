@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/deferd/deferd"
-	"github.com/google/uuid"
 )
 
 // A Form is one form of the store.
@@ -43,6 +42,7 @@ func Run(t *testing.T, f Form) {
 			}
 		})
 	}
+	t.Run("retry", func(t *testing.T) { runRetries(t, f) })
 }
 
 // A fixture is a store with one endpoint in service and a clock to turn.
@@ -52,6 +52,7 @@ type fixture struct {
 	clock    *fakeClock
 	endpoint deferd.Endpoint
 	config   deferd.Config
+	drawn    int // IDs drawn
 }
 
 type fakeClock struct {
@@ -102,7 +103,8 @@ func (x *fixture) addEndpoint(t *testing.T, name string) (deferd.Endpoint, defer
 
 // invocation is a new invocation of the fixture's endpoint, with an S3 input.
 func (x *fixture) invocation() deferd.NewInvocation {
-	id := deferd.InvocationID(uuid.Must(uuid.NewV7()).String())
+	x.drawn++
+	id := deferd.InvocationID(fmt.Sprintf("01900000-0000-7000-8000-%012d", x.drawn))
 	return deferd.NewInvocation{
 		ID: id, InferenceID: string(id), Account: account, Endpoint: x.endpoint.ID, Config: x.config.ID, AccessKey: "AKIATEST",
 		Input:   deferd.Location{Bucket: "b", Key: "in/" + string(id)},
