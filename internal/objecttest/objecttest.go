@@ -21,7 +21,7 @@ import (
 const minPart = 5 << 20
 
 // Run runs the suite. open returns a store and the name of a bucket in it that
-// is there and empty; it is called once for each test.
+// is there and empty; it is called for each test, and for some more than once.
 func Run(t *testing.T, open func(t *testing.T) (deferd.ObjectStore, string)) {
 	tests := []struct {
 		name string
@@ -50,6 +50,7 @@ func Run(t *testing.T, open func(t *testing.T) (deferd.ObjectStore, string)) {
 			test.run(t, fixture{store, bucket})
 		})
 	}
+	t.Run("Retry", func(t *testing.T) { runRetries(t, open) })
 }
 
 // A fixture is a store with an empty bucket.
