@@ -30,7 +30,8 @@ type ObjectStore interface {
 	// Put stores a whole object, replacing what is there.
 	Put(ctx context.Context, l Location, a ObjectAttributes, body []byte) error
 
-	// CreateUpload begins a multipart upload and returns its ID.
+	// CreateUpload begins a multipart upload and returns its ID. A repeat begins
+	// another; the first is left to whatever clears uploads that nobody ends.
 	CreateUpload(ctx context.Context, l Location, a ObjectAttributes) (string, error)
 
 	// UploadPart stores part number n (from 1) of exactly size bytes; storing
@@ -39,7 +40,8 @@ type ObjectStore interface {
 
 	// CompleteUpload makes the parts, in order, the object. NotFound says that
 	// the upload is not there: aborted, or completed earlier. A repeat after a
-	// success may succeed or be NotFound.
+	// success may succeed or be NotFound, and changes nothing: what has
+	// replaced the object meanwhile stays.
 	CompleteUpload(ctx context.Context, u Upload) error
 
 	// AbortUpload drops an upload. One that is not there is no error.

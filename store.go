@@ -20,12 +20,13 @@ type Store interface {
 	// goes back, not even over a restart.
 	Now() time.Time
 
+	// Close may be repeated.
 	Close() error
 }
 
 // A Registry keeps models, configurations and endpoints. Names are unique among
-// the living: Create answers Exists, the others NotFound. IDs and times of
-// creation are the caller's.
+// the living: Create answers Exists, the others NotFound; a repeat of what was
+// done, too. IDs and times of creation are the caller's.
 type Registry interface {
 	CreateModel(ctx context.Context, m Model) error
 	Model(ctx context.Context, a AccountID, n ModelName) (Model, error)
@@ -50,18 +51,21 @@ type Registry interface {
 
 	// ChangeEndpoint applies change to an endpoint and stores what comes of
 	// it. The change may be called more than once; an error of it is returned
-	// as it is and nothing is stored. NotFound: there is no such endpoint any
-	// more, or no configuration that it refers to. Once an endpoint is
-	// Deleting, nothing new is accepted for it.
+	// as it is and nothing is stored. A repeat changes what the first one made.
+	// NotFound: there is no such endpoint any more, or no configuration that it
+	// refers to. Once an endpoint is Deleting, nothing new is accepted for it.
 	ChangeEndpoint(ctx context.Context, id EndpointID, change func(*Endpoint) error) (Endpoint, error)
 
 	// RemoveEndpoint frees the name of an endpoint whose instances are gone.
-	// Its invocations stay under its ID until their history is over.
+	// Its invocations stay under its ID until their history is over. Busy: it
+	// is not Deleting, or something is queued for it. One that is not there is
+	// no error.
 	RemoveEndpoint(ctx context.Context, id EndpointID) error
 
 	// Tags reads a thing's tags. ChangeTags stores what change makes of them
 	// and returns that; it may call change more than once, and stores nothing
-	// where that returns an error, which it returns as it is.
+	// where that returns an error, which it returns as it is. A repeat changes
+	// what the first one made.
 	Tags(ctx context.Context, of Tagged) ([]Tag, error)
 	ChangeTags(ctx context.Context, of Tagged, change func([]Tag) ([]Tag, error)) ([]Tag, error)
 }
@@ -101,14 +105,16 @@ type Queue interface {
 	// Accept returns only after the invocation, and its inline body, is
 	// durable. NotFound: there is no such endpoint, or it takes nothing now. A
 	// repeated retry token within RepeatWindow gets the earlier invocation
-	// back, and repeated is true.
+	// back, and repeated is true. Anything else is another invocation, whose
+	// ID must be another one.
 	Accept(ctx context.Context, n NewInvocation) (inv Invocation, repeated bool, err error)
 
 	// Body reads the inline body of an invocation.
 	Body(ctx context.Context, id InvocationID) ([]byte, error)
 
 	// OpenSession makes a session current for its instance, and returns the
-	// leases of the earlier one with reason InstanceLost.
+	// leases of the earlier one with reason InstanceLost. So does a repeat, to
+	// the session that nobody heard of.
 	OpenSession(ctx context.Context, s Session) (SessionID, error)
 
 	// CloseSession ends a session; what it holds returns with reason r. A
@@ -142,7 +148,7 @@ type Queue interface {
 	Settle(ctx context.Context, s Settlement) error
 
 	// Release ends a lease without an outcome, as Invocation.Return decides.
-	// Lost: the lease is not current.
+	// Lost: the lease is not current; nor is it in a repeat.
 	Release(ctx context.Context, r Release) error
 
 	// End decides an outcome without a lease, for an invocation that is Queued
@@ -168,7 +174,7 @@ type Queue interface {
 	Finish(ctx context.Context, id InvocationID, decision int) error
 
 	// GiveUp records that publishing decision 1 is given up; after that,
-	// Publication.GivenUp is true.
+	// Publication.GivenUp is true. A repeat changes nothing.
 	GiveUp(ctx context.Context, id InvocationID) error
 
 	// Redecide replaces decision 1 by decision 2, which is settled now, and
@@ -176,7 +182,8 @@ type Queue interface {
 	Redecide(ctx context.Context, id InvocationID, o Outcome) error
 
 	// Abandoned returns up to n recorded uploads whose lease ended without a
-	// settle that names them, or whose decision was replaced; Aborted forgets one.
+	// settle that names them, or whose decision was replaced; Aborted forgets
+	// one. One that is not there is no error.
 	Abandoned(ctx context.Context, n int) ([]Upload, error)
 	Aborted(ctx context.Context, uploadID string) error
 
@@ -197,14 +204,16 @@ type Queue interface {
 	OldestQueued(ctx context.Context, e EndpointID) (time.Time, error)
 
 	// Prune deletes up to n invocations that finished before t, and what is
-	// left of deleted things that nothing refers to any more.
+	// left of deleted things that nothing refers to any more. A repeat goes on
+	// with what is left, and tells of that alone.
 	Prune(ctx context.Context, before time.Time, n int) (pruned int, err error)
 
 	// OnWork registers f to be called, after the transaction that caused it,
 	// when an endpoint has work that it may not have had before. It may be
 	// called for nothing, concurrently, and must not block. OnPublishing does
 	// the same for a decision that waits to be published, OnDue for something
-	// that is due before the time that Sweep returned last.
+	// that is due before the time that Sweep returned last. There is one f of
+	// each; a later one takes its place.
 	OnWork(f func(EndpointID))
 	OnPublishing(f func(Sequence))
 	OnDue(f func())
@@ -231,8 +240,8 @@ type InvocationQuery struct {
 
 // Keys keeps access keys, their secrets sealed.
 type Keys interface {
-	PutKey(ctx context.Context, k AccessKey) error
+	PutKey(ctx context.Context, k AccessKey) error // replaces one with its ID
 	Key(ctx context.Context, id string) (AccessKey, error)
-	DeleteKey(ctx context.Context, id string) error
+	DeleteKey(ctx context.Context, id string) error                   // one that is not there is no error
 	AccessKeys(ctx context.Context, a AccountID) ([]AccessKey, error) // in the order of their IDs
 }
