@@ -219,8 +219,10 @@ func (s *Store) list(q listQuery) listPage {
 	from := q.prefix
 	if q.after >= from {
 		from = q.after + "\x00"
-		if q.after != "" && commonPrefix(q.after, q.prefix, q.delimiter) == q.after {
-			if from = successor(q.after); from == "" {
+		// A common prefix is listed where it comes after q.after itself, not
+		// where one of its keys does.
+		if p := commonPrefix(q.after, q.prefix, q.delimiter); p != "" {
+			if from = successor(p); from == "" {
 				return page
 			}
 		}
