@@ -140,6 +140,9 @@ func (c *Case) judgeObjects(v *verdict) {
 	want, other := c.Accepted[0].Failure, c.Accepted[0].Output
 	if c.Status.State == "Completed" {
 		want, other = other, want
+		if c.Request.Contested {
+			want = "" // see Contest
+		}
 	}
 	found := false
 	for _, o := range c.Objects {
@@ -191,12 +194,10 @@ func (c *Case) judgeObject(v *verdict, o Seen) {
 
 // judgeAttempts judges how often a request came to a model, and when.
 func (c *Case) judgeAttempts(v *verdict, h History) {
+	for _, o := range c.Objects {
+		c.judgeLate(v, h, o)
+	}
 	for n, a := range c.Attempts {
-		for _, o := range c.Objects {
-			if begin := h.sent(a); begin.After(o.First) {
-				v.breaks(2, "attempt %d began %v after the object %s was seen", n+1, begin.Sub(o.First), o.Key)
-			}
-		}
 		if n > 0 {
 			if before := c.Attempts[n-1]; !h.again(before, a.Start) {
 				v.breaks(3, "attempt %d began although nothing had broken the one before, which ended as %q", n+1, cmp.Or(before.How, "nothing"))
@@ -212,6 +213,15 @@ func (c *Case) judgeAttempts(v *verdict, h History) {
 	// An attempt that the server's end has overtaken does not count.
 	if most := maxAttempts + h.serverEnds(c.Sent, c.Over); lost > most {
 		v.breaks(4, "%d attempts were lost with their instance, want at most %d", lost, most)
+	}
+}
+
+// judgeLate looks for attempts that began when there was an object already.
+func (c *Case) judgeLate(v *verdict, h History, o Seen) {
+	for n, a := range c.Attempts {
+		if begin := h.sent(a); begin.After(o.First) {
+			v.breaks(2, "attempt %d began %v after the object %s was seen", n+1, begin.Sub(o.First), o.Key)
+		}
 	}
 }
 

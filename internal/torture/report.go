@@ -17,6 +17,7 @@ type counts struct {
 	lost     int
 	doubled  int
 	attempts int
+	contests int
 	outcomes map[string]int // by reason
 	faults   map[Kind]int
 	zombies  float64 // settles refused
@@ -33,6 +34,7 @@ type Report struct {
 	Accepted int            `json:"accepted"`
 	Refused  int            `json:"refused"` // requests that the server knows nothing of, and need not
 	Attempts int            `json:"attempts"`
+	Contests int            `json:"contestedNames"` // names of outputs that several requests were given
 	Lost     int            `json:"lost"`
 	Doubled  int            `json:"doubledOutcomes"`
 	Outcomes map[string]int `json:"outcomes"` // by reason
@@ -48,7 +50,7 @@ func (r *run) report() (rep Report) {
 	r.edit(func() {
 		c := r.counts
 		rep = Report{
-			Seed: r.config.Seed, Rounds: r.round, Accepted: c.accepted, Refused: c.refused, Attempts: c.attempts,
+			Seed: r.config.Seed, Rounds: r.round, Accepted: c.accepted, Refused: c.refused, Attempts: c.attempts, Contests: c.contests,
 			Lost: c.lost, Doubled: c.doubled, Outcomes: c.outcomes, Faults: c.faults, Zombies: int(c.zombies),
 			Resume: c.resume, RSS: int64(c.rss), Broken: append([]Broken{}, r.broken...), Dir: r.config.Dir,
 		}
@@ -62,6 +64,7 @@ func (rep Report) Print(w io.Writer) {
 	fmt.Fprintf(w, "accepted          %d, and %d requests that were never accepted\n", rep.Accepted, rep.Refused)
 	fmt.Fprintf(w, "outcomes          %s\n", tally(rep.Outcomes))
 	fmt.Fprintf(w, "attempts          %d\n", rep.Attempts)
+	fmt.Fprintf(w, "contested names   %d\n", rep.Contests)
 	fmt.Fprintf(w, "lost              %d\n", rep.Lost)
 	fmt.Fprintf(w, "doubled outcomes  %d\n", rep.Doubled)
 	fmt.Fprintf(w, "late settles      %d, all refused\n", rep.Zombies)
@@ -263,6 +266,9 @@ func (r *run) checkLeftovers(ctx context.Context) error {
 	r.readJournal()
 	r.edit(func() {
 		owned := map[string]bool{}
+		for key := range r.contests {
+			owned[key] = true
+		}
 		for _, c := range r.cases {
 			for _, o := range c.Objects {
 				owned[o.Key] = true

@@ -28,6 +28,8 @@ type Request struct {
 	TTL      time.Duration // 0: the default
 	Name     string        // Filename of the output; "" for the server's choice
 	Cut      time.Duration // the client gives up its first call after this; 0: it waits
+
+	Contested bool // others of the round have the same Name
 }
 
 // Input says where an input is.
@@ -111,11 +113,14 @@ func Draw(seed uint64, number int, o Options) Round {
 		round.Requests[0].Order = Order{Deed: Echo, Size: 1 << 30}
 		round.Requests[0].Input, round.Requests[0].Endpoint, round.Requests[0].Cut = Inline, "wide", 0
 	}
-	slices.SortStableFunc(round.Requests, func(a, b Request) int { return int(a.At - b.At) })
 	round.Faults = drawFaults(r, o)
 	if r.IntN(2) == 0 {
 		round.Weather = drawWeather(r)
 	}
+	if r.IntN(2) == 0 {
+		round.Requests = append(round.Requests, drawContest(r, func(i int) string { return fmt.Sprintf("t%d-%d-n%d", seed, number, i) }, fmt.Sprintf("contested-%d", number))...)
+	}
+	slices.SortStableFunc(round.Requests, func(a, b Request) int { return int(a.At - b.At) })
 	return round
 }
 

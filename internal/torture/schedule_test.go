@@ -21,7 +21,7 @@ func TestDrawIsItsSeeds(t *testing.T) {
 // is among them.
 func TestDrawHasEverything(t *testing.T) {
 	deeds, kinds, inputs, endpoints := map[Deed]int{}, map[Kind]int{}, map[Input]int{}, map[string]int{}
-	weather, cut, named, at := 0, 0, 0, time.Duration(-1)
+	weather, cut, named, contested, at := 0, 0, 0, 0, time.Duration(-1)
 	for n := range 400 {
 		r := Draw(1, n, Options{FillDisk: true})
 		for _, q := range r.Requests {
@@ -33,6 +33,9 @@ func TestDrawHasEverything(t *testing.T) {
 			}
 			if q.Name != "" {
 				named++
+			}
+			if q.Contested {
+				contested++
 			}
 		}
 		for i, f := range r.Faults {
@@ -66,8 +69,8 @@ func TestDrawHasEverything(t *testing.T) {
 			t.Errorf("nobody asks endpoint %s", d.Name)
 		}
 	}
-	if weather == 0 || cut == 0 || named == 0 {
-		t.Errorf("%d rounds with weather, %d cut calls, %d named outputs, want some of each", weather, cut, named)
+	if weather == 0 || cut == 0 || named == 0 || contested == 0 {
+		t.Errorf("%d rounds with weather, %d cut calls, %d named outputs, %d contested ones, want some of each", weather, cut, named, contested)
 	}
 }
 

@@ -45,7 +45,7 @@ func (r *run) judgeEnded(ctx context.Context, mine func(*Case) bool) (open int) 
 			open++
 		}
 	}
-	return open
+	return open + r.judgeContests(ctx)
 }
 
 // waiting lists the cases that are not judged, the oldest first.
@@ -93,7 +93,7 @@ func (r *run) isOver(ctx context.Context, c *Case) (bool, error) {
 		sent = !c.Sent.IsZero()
 		answered = len(c.Accepted) > 0
 		// Asking for each status again and again is no use before an outcome shows.
-		worth = len(c.Objects) > 0 || c.Deployed.NoFailure || !answered || time.Since(c.Sent) > 20*time.Second
+		worth = len(c.Objects) > 0 || c.Deployed.NoFailure || c.Request.Contested || !answered || time.Since(c.Sent) > 20*time.Second
 	})
 	if !sent || !worth {
 		return false, nil
@@ -189,6 +189,9 @@ func (r *run) attachObjects(c *Case) {
 	c.Objects = nil
 	for _, a := range c.Accepted {
 		for _, key := range []string{a.Output, a.Failure} {
+			if c.Request.Contested && key == a.Output {
+				continue // whose it is the contest knows
+			}
 			if o := r.objects[key]; key != "" && o != nil && o.taken.IsZero() {
 				c.Objects = append(c.Objects, o.Seen)
 			}
@@ -227,7 +230,7 @@ func (r *run) letGo(ctx context.Context) {
 	r.edit(func() {
 		for id, at := range maps.All(r.judged) {
 			c := r.cases[id]
-			if c == nil || time.Since(at) < afterLife {
+			if c == nil || time.Since(at) < afterLife || !r.mayLeave(c) {
 				continue
 			}
 			v := &verdict{c: c}
@@ -251,6 +254,7 @@ func (r *run) letGo(ctx context.Context) {
 			if c.Request.Input == Object {
 				keys = append(keys, inputKey(id))
 			}
+			keys = append(keys, r.leave(c)...)
 			r.removeMarks(id)
 		}
 		r.forgetHistory()

@@ -61,8 +61,9 @@ type run struct {
 	judged    map[string]time.Time
 	dropped   map[string]bool // judged, observed and forgotten
 	objects   map[string]*object
-	born      map[int]time.Time // when processes came to listen
-	listening []Entry           // Listening, in order
+	contests  map[string]*contest // by key
+	born      map[int]time.Time   // when processes came to listen
+	listening []Entry             // Listening, in order
 	history   History
 	storms    History // all weather and all ends of the server in the run
 	resumes   []resume
@@ -95,7 +96,7 @@ func Run(ctx context.Context, c Config) (rep Report, err error) {
 	}
 	r := &run{
 		config: c, log: c.Logger, cases: map[string]*Case{}, judged: map[string]time.Time{}, dropped: map[string]bool{},
-		objects: map[string]*object{}, born: map[int]time.Time{}, accepted: map[string]int{}, ended: map[string]int{}, counts: newCounts(),
+		objects: map[string]*object{}, contests: map[string]*contest{}, born: map[int]time.Time{}, accepted: map[string]int{}, ended: map[string]int{}, counts: newCounts(),
 		changing: map[string]*sync.Mutex{},
 		models:   &http.Client{Transport: &http.Transport{DisableKeepAlives: true}},
 	}
@@ -252,7 +253,10 @@ func (r *run) add(round int, q Request) *Case {
 	if i := slices.IndexFunc(Deployments, func(d Deployment) bool { return d.Name == q.Endpoint }); i >= 0 {
 		c.Deployed = Deployments[i]
 	}
-	r.edit(func() { r.cases[q.ID] = c })
+	r.edit(func() {
+		r.cases[q.ID] = c
+		r.join(c)
+	})
 	return c
 }
 

@@ -44,6 +44,9 @@ func (r *run) look(ctx context.Context) bool {
 			return false
 		}
 	}
+	if !r.follow(ctx, found) {
+		return false
+	}
 	now := time.Now()
 	r.edit(func() {
 		for key, s := range found {
@@ -73,7 +76,7 @@ func (r *run) noteObject(key string, s Seen, begin, now time.Time) {
 	case !o.gone.IsZero() && o.gone.Before(begin):
 		r.record(Broken{Promise: 3, What: fmt.Sprintf("the object %s is there again after its client has taken it away", key)})
 		o.gone = time.Time{} // said once
-	case o.taken.IsZero() && o.Changed == "" && (o.ETag != s.ETag || !o.Modified.Equal(s.Modified) || o.Size != s.Size):
+	case o.taken.IsZero() && o.Changed == "" && r.contests[key] == nil && (o.ETag != s.ETag || !o.Modified.Equal(s.Modified) || o.Size != s.Size):
 		o.Changed = fmt.Sprintf("had changed: %d bytes of %s became %d of %s", o.Size, o.Modified, s.Size, s.Modified)
 	}
 }
@@ -114,7 +117,7 @@ func (r *run) read(ctx context.Context, o *Seen) error {
 	for name, value := range maps.All(out.Metadata) {
 		meta[strings.ToLower(name)] = value
 	}
-	o.Body, o.Mark, o.Noted = b.Bytes(), meta["deferd-invocation"], meta["custom-attributes"]
+	o.ETag, o.Body, o.Mark, o.Noted = aws.ToString(out.ETag), b.Bytes(), meta["deferd-invocation"], meta["custom-attributes"]
 	return nil
 }
 
