@@ -198,6 +198,13 @@ func (r *run) finish(ctx context.Context) error {
 	if err := r.revive(ctx); err != nil {
 		return err
 	}
+	// An endpoint whose instances end again and again is left alone for longer
+	// and longer, but not by a server that has just started.
+	for r.settle(ctx, poisonedLimit, everything); r.waitsForPoisoned(); r.settle(ctx, poisonedLimit, everything) {
+		if err := r.restart(ctx, StopServer, 0); err != nil {
+			return err
+		}
+	}
 	r.settle(ctx, caseLimit+10*time.Second, everything)
 	if len(r.brokenSoFar()) > 0 || ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -210,6 +217,17 @@ func (r *run) finish(ctx context.Context) error {
 	defer cancel()
 	r.checkEnds(ends)
 	return r.checkLeftovers(ctx)
+}
+
+// poisonedLimit is how long what kills its instances may take in the end until
+// the server is started again.
+const poisonedLimit = 20 * time.Second
+
+// waitsForPoisoned reports whether something waits, and all of it for the
+// endpoint that takes its instances down.
+func (r *run) waitsForPoisoned() bool {
+	left := r.waiting()
+	return len(left) > 0 && len(r.brokenSoFar()) == 0 && !slices.ContainsFunc(left, func(c *Case) bool { return c.Request.Endpoint != "poisoned" })
 }
 
 // checkEnds compares the counts of ends with those that were judged.
