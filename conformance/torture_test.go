@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"bytes"
 	"cmp"
 	"os"
 	"os/exec"
@@ -31,5 +32,21 @@ func TestTorture(t *testing.T) {
 		log, err := os.ReadFile(filepath.Join(dir, name))
 		const tail = 16 << 10
 		t.Logf("the end of %s (%v):\n%s", name, err, log[max(0, len(log)-tail):])
+	}
+}
+
+// TestTortureSeesMemory shows that a server's memory is judged: no server gets
+// by with 20 MiB.
+func TestTortureSeesMemory(t *testing.T) {
+	t.Parallel()
+	if _, err := os.Stat("/proc/self/status"); err != nil {
+		t.Skip(err)
+	}
+	dir := filepath.Join(t.TempDir(), "torture")
+	cmd := exec.CommandContext(t.Context(), deferdProgram, "torture", "--rounds", "1", "--memory", "20", "--dir", dir)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	out, err := cmd.CombinedOutput()
+	if err == nil || !bytes.Contains(out, []byte("promise 8")) {
+		t.Errorf("%v, want promise 8 to be broken:\n%s", err, out)
 	}
 }

@@ -25,6 +25,7 @@ type tortureFlags struct {
 	data   string
 	keep   bool
 	large  bool
+	memory int64
 }
 
 func tortureCommand() *cobra.Command {
@@ -62,6 +63,7 @@ promise ends it with exit status 1, and everything is kept.`,
 	cmd.Flags().StringVar(&f.data, "data", "", "empty directory for the server's data; on a small file system of its own, that is filled up now and then (in --dir)")
 	cmd.Flags().BoolVar(&f.keep, "keep", false, "keep the directory")
 	cmd.Flags().BoolVar(&f.large, "large", false, "answers of a gigabyte, too, now and then")
+	cmd.Flags().Int64Var(&f.memory, "memory", 0, "how many MiB of memory the server may have at any time (256)")
 	output = addOutput(cmd)
 	return cmd
 }
@@ -84,8 +86,8 @@ func (f *tortureFlags) run(ctx context.Context, progress io.Writer) (rep torture
 	fmt.Fprintf(progress, "seed %d, in %s\n", f.seed, f.dir)
 	rep, err = torture.Run(ctx, torture.Config{
 		Program: self, ModelVerb: tortureModelVerb, Dir: f.dir, Data: f.data, Rounds: f.rounds, Seed: f.seed,
-		Options: torture.Options{Large: f.large, FillDisk: f.data != "" && isSmall(f.data)},
-		Out:     progress, Logger: slog.New(slog.NewTextHandler(log, nil)),
+		MaxMemory: f.memory << 20, Options: torture.Options{Large: f.large, FillDisk: f.data != "" && isSmall(f.data)},
+		Out: progress, Logger: slog.New(slog.NewTextHandler(log, nil)),
 	})
 	if err == nil && len(rep.Broken) > 0 {
 		err = errors.New("promises were broken")

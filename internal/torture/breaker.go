@@ -134,6 +134,7 @@ func (r *run) restart(ctx context.Context, kind Kind, after time.Duration) error
 	waiting := r.unfinished()
 	r.readJournal()
 	listened := r.listened()
+	r.weigh()
 	switch kind {
 	case StopServer:
 		if err := r.world.stop(); err != nil {

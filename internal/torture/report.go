@@ -22,7 +22,7 @@ type counts struct {
 	faults   map[Kind]int
 	zombies  float64 // settles refused
 	resume   time.Duration
-	rss      float64 // bytes, the most that was seen
+	peak     int64 // bytes, the most memory that any life of the server had
 }
 
 func newCounts() counts { return counts{outcomes: map[string]int{}, faults: map[Kind]int{}} }
@@ -41,7 +41,8 @@ type Report struct {
 	Faults   map[Kind]int   `json:"faults"`
 	Zombies  int            `json:"lateSettles"`     // that were refused
 	Resume   time.Duration  `json:"longestResumeNS"` // from the server's end until a model had work again
-	RSS      int64          `json:"serverMemory"`    // the most that was seen, in bytes
+	Peak     int64          `json:"serverMemory"`    // the most that any life of the server had, in bytes
+	Backlog  int            `json:"backlog"`         // requests that waited in the end for an endpoint without instances
 	Broken   []Broken       `json:"broken"`
 	Dir      string         `json:"dir"`
 }
@@ -52,7 +53,7 @@ func (r *run) report() (rep Report) {
 		rep = Report{
 			Seed: r.config.Seed, Rounds: r.round, Accepted: c.accepted, Refused: c.refused, Attempts: c.attempts, Contests: c.contests,
 			Lost: c.lost, Doubled: c.doubled, Outcomes: c.outcomes, Faults: c.faults, Zombies: int(c.zombies),
-			Resume: c.resume, RSS: int64(c.rss), Broken: append([]Broken{}, r.broken...), Dir: r.config.Dir,
+			Resume: c.resume, Peak: c.peak, Backlog: r.piled.least, Broken: append([]Broken{}, r.broken...), Dir: r.config.Dir,
 		}
 	})
 	return rep
@@ -70,7 +71,7 @@ func (rep Report) Print(w io.Writer) {
 	fmt.Fprintf(w, "late settles      %d, all refused\n", rep.Zombies)
 	fmt.Fprintf(w, "faults            %s\n", tally(rep.Faults))
 	fmt.Fprintf(w, "longest resume    %v from the server's end to the next work of a model\n", rep.Resume.Round(time.Millisecond))
-	fmt.Fprintf(w, "server's memory   %d MiB at most\n", rep.RSS>>20)
+	fmt.Fprintf(w, "server's memory   %d MiB at most, with a backlog of %d requests of %d KB\n", rep.Peak>>20, rep.Backlog, pileSize/1000)
 	for _, b := range rep.Broken {
 		fmt.Fprintf(w, "BROKEN: %v\n", b)
 	}
@@ -107,11 +108,8 @@ func (r *run) roundLine(round Round, took time.Duration) (line string) {
 	return line
 }
 
-// maxMemory is how much the server may take, whatever waits and whatever the
-// size of what it carries.
-const maxMemory = 600 << 20
-
-// checkMetrics judges what the metrics say: conservation, and memory.
+// checkMetrics judges what the metrics say: conservation, and memory where
+// there is no /proc.
 func (r *run) checkMetrics(ctx context.Context) {
 	m, err := r.out.metrics(ctx)
 	if err != nil {
@@ -124,11 +122,7 @@ func (r *run) checkMetrics(ctx context.Context) {
 		}
 		r.counts.zombies += now - r.refused0
 		r.refused0 = now
-		rss := m["process_resident_memory_bytes"]
-		r.counts.rss = max(r.counts.rss, rss)
-		if rss > maxMemory {
-			r.record(Broken{Promise: 8, What: fmt.Sprintf("the server has %d MiB in memory", int64(rss)>>20)})
-		}
+		r.weighed(int64(m["process_resident_memory_bytes"]))
 		for _, b := range m.conservation(r.known()) {
 			r.record(b)
 		}
@@ -149,6 +143,7 @@ func (r *run) known() map[string]bound {
 			delete(out, d.Name) // it begins anew with each life
 		}
 	}
+	out[pile.Name] = r.piled
 	for id, c := range r.cases {
 		if _, done := r.judged[id]; done || c.Calls == 0 || c.Deployed.Doomed {
 			continue

@@ -120,6 +120,12 @@ func Draw(seed uint64, number int, o Options) Round {
 	if r.IntN(2) == 0 {
 		round.Requests = append(round.Requests, drawContest(r, func(i int) string { return fmt.Sprintf("t%d-%d-n%d", seed, number, i) }, fmt.Sprintf("contested-%d", number))...)
 	}
+	if !o.FillDisk && r.IntN(15) == 0 {
+		round.Requests = append(round.Requests, Request{
+			ID: fmt.Sprintf("t%d-%d-big", seed, number), Endpoint: "wide", Timeout: time.Minute, Input: Inline, Size: 20,
+			Order: Order{Deed: Echo, Size: between(r, 100<<20, 250<<20), Chunked: r.IntN(2) == 0},
+		})
+	}
 	slices.SortStableFunc(round.Requests, func(a, b Request) int { return int(a.At - b.At) })
 	return round
 }

@@ -27,6 +27,7 @@ type Config struct {
 	Data      string // the server's data; "" for a place in Dir
 	Rounds    int
 	Seed      uint64
+	MaxMemory int64 // that the server may take, in bytes; 0 for the usual bound
 	Options   Options
 	Out       io.Writer // one line for each round
 	Logger    *slog.Logger
@@ -71,6 +72,7 @@ type run struct {
 	counts    counts
 	accepted  map[string]int // by endpoint: what must be in its metrics
 	ended     map[string]int // by endpoint and state: likewise
+	piled     bound          // how much the endpoint without instances has accepted
 	strays    int            // requests to an endpoint that is gone, of which nobody knows whether they were accepted
 	refused0  float64        // settles refused in the present life of the server, when last seen
 }
@@ -91,6 +93,7 @@ func Run(ctx context.Context, c Config) (rep Report, err error) {
 	if c.Dir, err = filepath.Abs(c.Dir); err != nil {
 		return rep, err
 	}
+	c.MaxMemory = cmp.Or(c.MaxMemory, usualMemory)
 	if c.Data == "" {
 		c.Data = filepath.Join(c.Dir, "data")
 	}
@@ -147,6 +150,7 @@ func (r *run) play(ctx context.Context, round Round) error {
 	}
 	var loading sync.WaitGroup
 	loading.Go(func() { r.load(ctx, round, begin) })
+	loading.Go(func() { r.addToPile(ctx, round) })
 	broke := r.breakThings(ctx, round.Faults, begin)
 	if broke != nil {
 		return broke
@@ -178,17 +182,18 @@ func (r *run) deploy(ctx context.Context) error {
 	if _, err := r.out.s3.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: aws.String(bucket)}); err != nil {
 		return fmt.Errorf("create the bucket: %w", err)
 	}
-	for _, d := range Deployments {
+	all := append(slices.Clone(Deployments), pile)
+	for _, d := range all {
 		if err := r.deployOne(ctx, d); err != nil {
 			return err
 		}
 	}
-	for _, d := range Deployments {
+	for _, d := range all {
 		if err := r.awaitInService(ctx, d.Name); err != nil {
 			return err
 		}
 	}
-	return nil
+	return r.emptyPile(ctx)
 }
 
 type fields = map[string]any

@@ -19,9 +19,10 @@ import (
 // lookInterval is how often it is looked for outcomes.
 const lookInterval = 150 * time.Millisecond
 
-// watch looks for outcomes until ctx ends.
+// watch looks for outcomes, and at the server's memory, until ctx ends.
 func (r *run) watch(ctx context.Context) {
 	for sleepUntil(ctx, time.Now().Add(lookInterval)) {
+		r.weigh()
 		r.look(ctx)
 	}
 }
