@@ -14,15 +14,27 @@ import (
 // DEFERD_TORTURE_ROUNDS says how often.
 func TestTorture(t *testing.T) {
 	t.Parallel()
-	rounds := cmp.Or(os.Getenv("DEFERD_TORTURE_ROUNDS"), "15")
+	torture(t, cmp.Or(os.Getenv("DEFERD_TORTURE_ROUNDS"), "15"))
+}
+
+// TestTortureExternalS3 does so where the objects are in another server's S3,
+// which is killed, too.
+func TestTortureExternalS3(t *testing.T) {
+	t.Parallel()
+	rounds := "8"
+	if os.Getenv("DEFERD_TORTURE_ROUNDS") == "0" {
+		rounds = "0"
+	}
+	torture(t, rounds, "--external-s3")
+}
+
+func torture(t *testing.T, rounds string, args ...string) {
+	t.Helper()
 	if rounds == "0" {
 		t.Skip("DEFERD_TORTURE_ROUNDS is 0")
 	}
 	dir := filepath.Join(t.TempDir(), "torture")
-	cmd := exec.CommandContext(t.Context(), deferdProgram, "torture", "--seed", "1", "--rounds", rounds, "--dir", dir)
-	// Interrupted it stops its server and its models.
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	out, err := cmd.CombinedOutput()
+	out, err := tortureCommand(t, append(args, "--seed", "1", "--rounds", rounds, "--dir", dir)...).CombinedOutput()
 	t.Logf("%s", out)
 	if err == nil {
 		return
@@ -35,6 +47,13 @@ func TestTorture(t *testing.T) {
 	}
 }
 
+// tortureCommand stops its server and its models when the test ends.
+func tortureCommand(t *testing.T, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(t.Context(), deferdProgram, append([]string{"torture"}, args...)...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	return cmd
+}
+
 // TestTortureSeesMemory shows that a server's memory is judged: no server gets
 // by with 20 MiB.
 func TestTortureSeesMemory(t *testing.T) {
@@ -43,9 +62,7 @@ func TestTortureSeesMemory(t *testing.T) {
 		t.Skip(err)
 	}
 	dir := filepath.Join(t.TempDir(), "torture")
-	cmd := exec.CommandContext(t.Context(), deferdProgram, "torture", "--rounds", "1", "--memory", "20", "--dir", dir)
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	out, err := cmd.CombinedOutput()
+	out, err := tortureCommand(t, "--rounds", "1", "--memory", "20", "--dir", dir).CombinedOutput()
 	if err == nil || !bytes.Contains(out, []byte("promise 8")) {
 		t.Errorf("%v, want promise 8 to be broken:\n%s", err, out)
 	}

@@ -26,6 +26,7 @@ type tortureFlags struct {
 	keep   bool
 	large  bool
 	memory int64
+	s3     bool
 }
 
 func tortureCommand() *cobra.Command {
@@ -64,6 +65,7 @@ promise ends it with exit status 1, and everything is kept.`,
 	cmd.Flags().BoolVar(&f.keep, "keep", false, "keep the directory")
 	cmd.Flags().BoolVar(&f.large, "large", false, "answers of a gigabyte, too, now and then")
 	cmd.Flags().Int64Var(&f.memory, "memory", 0, "how many MiB of memory the server may have at any time (256)")
+	cmd.Flags().BoolVar(&f.s3, "external-s3", false, "keep the objects in the S3 of another server, which is killed, too")
 	output = addOutput(cmd)
 	return cmd
 }
@@ -86,7 +88,7 @@ func (f *tortureFlags) run(ctx context.Context, progress io.Writer) (rep torture
 	fmt.Fprintf(progress, "seed %d, in %s\n", f.seed, f.dir)
 	rep, err = torture.Run(ctx, torture.Config{
 		Program: self, ModelVerb: tortureModelVerb, Dir: f.dir, Data: f.data, Rounds: f.rounds, Seed: f.seed,
-		MaxMemory: f.memory << 20, Options: torture.Options{Large: f.large, FillDisk: f.data != "" && isSmall(f.data)},
+		MaxMemory: f.memory << 20, Options: torture.Options{Large: f.large, FillDisk: f.data != "" && isSmall(f.data), ExternalS3: f.s3},
 		Out: progress, Logger: slog.New(slog.NewTextHandler(log, nil)),
 	})
 	if err == nil && len(rep.Broken) > 0 {

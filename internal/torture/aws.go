@@ -53,9 +53,16 @@ func newOutside(w *world) (*outside, error) {
 			Transport: &http.Transport{MaxIdleConnsPerHost: 64, IdleConnTimeout: 2 * time.Second},
 		},
 	}
+	objects, url := keys, o.url
+	if w.external != nil {
+		url = w.external.url()
+		if objects, err = readKeys(filepath.Join(w.external.data(), "credentials")); err != nil {
+			return nil, err
+		}
+	}
 	o.s3 = s3.New(s3.Options{
-		BaseEndpoint: &o.url, Region: region, UsePathStyle: true, HTTPClient: o.http, Retryer: aws.NopRetryer{},
-		Credentials: credentials.NewStaticCredentialsProvider(keys.AccessKeyID, keys.SecretAccessKey, ""),
+		BaseEndpoint: &url, Region: region, UsePathStyle: true, HTTPClient: o.http, Retryer: aws.NopRetryer{},
+		Credentials: credentials.NewStaticCredentialsProvider(objects.AccessKeyID, objects.SecretAccessKey, ""),
 	})
 	return o, nil
 }

@@ -38,6 +38,8 @@ func (r *run) bring(ctx context.Context, f Fault) error {
 		return nil
 	case FillDisk:
 		return r.fillDisk(ctx, f.For)
+	case KillObjects:
+		return r.killObjects(ctx, f.For)
 	case Sleep:
 		r.steady.Lock()
 		defer r.steady.Unlock()
@@ -109,10 +111,7 @@ func (r *run) fillDisk(ctx context.Context, d time.Duration) error {
 	r.background.Go(func() {
 		sleepUntil(ctx, from.Add(d))
 		os.Remove(name)
-		w := Weather{From: from, Until: time.Now().Add(time.Second)}
-		r.edit(func() {
-			r.history.Weather, r.storms.Weather = append(r.history.Weather, w), append(r.storms.Weather, w)
-		})
+		r.weather(from)
 	})
 	return nil
 }

@@ -30,6 +30,7 @@ func newCounts() counts { return counts{outcomes: map[string]int{}, faults: map[
 // A Report is what came of a run.
 type Report struct {
 	Seed     uint64         `json:"seed"`
+	Options  Options        `json:"options"`
 	Rounds   int            `json:"rounds"` // played
 	Accepted int            `json:"accepted"`
 	Refused  int            `json:"refused"` // requests that the server knows nothing of, and need not
@@ -51,7 +52,7 @@ func (r *run) report() (rep Report) {
 	r.edit(func() {
 		c := r.counts
 		rep = Report{
-			Seed: r.config.Seed, Rounds: r.round, Accepted: c.accepted, Refused: c.refused, Attempts: c.attempts, Contests: c.contests,
+			Seed: r.config.Seed, Options: r.config.Options, Rounds: r.round, Accepted: c.accepted, Refused: c.refused, Attempts: c.attempts, Contests: c.contests,
 			Lost: c.lost, Doubled: c.doubled, Outcomes: c.outcomes, Faults: c.faults, Zombies: int(c.zombies),
 			Resume: c.resume, Peak: c.peak, Backlog: r.piled.least, Broken: append([]Broken{}, r.broken...), Dir: r.config.Dir,
 		}
@@ -76,8 +77,20 @@ func (rep Report) Print(w io.Writer) {
 		fmt.Fprintf(w, "BROKEN: %v\n", b)
 	}
 	if len(rep.Broken) > 0 {
-		fmt.Fprintf(w, "Everything is kept in %s. To play it again: deferd torture --seed %d --rounds %d\n", rep.Dir, rep.Seed, rep.Rounds)
+		fmt.Fprintf(w, "Everything is kept in %s. To play it again: deferd torture --seed %d --rounds %d%s\n", rep.Dir, rep.Seed, rep.Rounds, rep.Options.flags())
 	}
+}
+
+// flags are what a repetition needs beyond seed and rounds. Its disk it has to
+// be given.
+func (o Options) flags() (flags string) {
+	if o.Large {
+		flags += " --large"
+	}
+	if o.ExternalS3 {
+		flags += " --external-s3"
+	}
+	return flags
 }
 
 func tally[K ~string](m map[K]int) string {

@@ -58,11 +58,12 @@ const (
 	Reboot       Kind = "reboot"               // the server is killed, and the machine seems to have booted with its wall clock off by By
 	Rescale      Kind = "rescale"              // an endpoint has no instances for a time
 	Update       Kind = "update"               // an endpoint gets its other configuration
+	KillObjects  Kind = "kill external S3"     // SIGKILL, and a restart after For
 	Recreate     Kind = "recreate"             // the endpoint that is doomed is deleted and created again
 )
 
 // Kinds are all kinds of faults.
-var Kinds = []Kind{KillServer, StopServer, FreezeServer, KillModel, FreezeModel, KillBoth, KillStarting, KillStopping, FillDisk, Sleep, Reboot, Rescale, Update, Recreate}
+var Kinds = []Kind{KillServer, StopServer, FreezeServer, KillModel, FreezeModel, KillBoth, KillStarting, KillStopping, FillDisk, Sleep, Reboot, Rescale, Update, Recreate, KillObjects}
 
 // A Fault is something that is broken at a time.
 type Fault struct {
@@ -97,6 +98,8 @@ var Deployments = []Deployment{
 type Options struct {
 	Large    bool // answers of a gigabyte, rarely
 	FillDisk bool // the file system of the server's data may be filled up
+
+	ExternalS3 bool // the objects are in the S3 of another server, which may be killed
 }
 
 // loadWindow is over what time a round's requests are spread.
@@ -232,6 +235,9 @@ func drawFaults(r *rand.Rand, o Options) []Fault {
 	if o.FillDisk {
 		kinds = append(kinds, weighted[Kind]{30, FillDisk})
 	}
+	if o.ExternalS3 {
+		kinds = append(kinds, weighted[Kind]{30, KillObjects})
+	}
 	var out []Fault
 	for range choose(r, []weighted[int]{{2, 0}, {5, 1}, {4, 2}, {2, 3}}) {
 		f := Fault{
@@ -242,7 +248,7 @@ func drawFaults(r *rand.Rand, o Options) []Fault {
 		switch f.Kind {
 		case FreezeServer, FreezeModel:
 			f.For = choose(r, []weighted[time.Duration]{{6, millis(r, 100, 3000)}, {1, millis(r, 3000, 6000)}})
-		case KillServer, KillBoth, StopServer:
+		case KillServer, KillBoth, StopServer, KillObjects:
 			f.For = choose(r, []weighted[time.Duration]{{3, 0}, {1, millis(r, 50, 700)}})
 		case KillStarting:
 			f.For = millis(r, 5, 400)

@@ -23,7 +23,7 @@ func TestDrawHasEverything(t *testing.T) {
 	deeds, kinds, inputs, endpoints := map[Deed]int{}, map[Kind]int{}, map[Input]int{}, map[string]int{}
 	weather, cut, named, contested, at := 0, 0, 0, 0, time.Duration(-1)
 	for n := range 400 {
-		r := Draw(1, n, Options{FillDisk: true})
+		r := Draw(1, n, Options{FillDisk: true, ExternalS3: true})
 		for _, q := range r.Requests {
 			deeds[q.Order.Deed]++
 			inputs[q.Input]++

@@ -115,8 +115,16 @@ func Run(ctx context.Context, c Config) (rep Report, err error) {
 		if r.world.current() != nil {
 			err = errors.Join(err, r.world.stop())
 		}
+		if r.world.external != nil {
+			r.world.external.kill()
+		}
 		rep = r.report()
 	}()
+	if r.world.external != nil {
+		if err := r.world.external.start(ctx); err != nil {
+			return rep, err
+		}
+	}
 	if err := r.world.start(ctx); err != nil {
 		return rep, err
 	}
@@ -161,11 +169,7 @@ func (r *run) play(ctx context.Context, round Round) error {
 		return err
 	}
 	if len(round.Weather) > 0 {
-		// The server may look at its orders a moment later than we write them.
-		r.edit(func() {
-			w := Weather{From: begin, Until: time.Now().Add(time.Second)}
-			r.history.Weather, r.storms.Weather = append(r.history.Weather, w), append(r.storms.Weather, w)
-		})
+		r.weather(begin)
 	}
 	own := func(c *Case) bool { return c.Round == round.Number }
 	r.settle(ctx, ownRound, own)
@@ -273,6 +277,15 @@ func (r *run) note(m Moment) {
 		if m.Kind.endsServer() {
 			r.storms.Moments = append(r.storms.Moments, m)
 		}
+	})
+}
+
+// weather notes that the stores failed now and then from a time until now, and
+// a moment longer: the server may look at its orders later than we write them.
+func (r *run) weather(from time.Time) {
+	w := Weather{From: from, Until: time.Now().Add(time.Second)}
+	r.edit(func() {
+		r.history.Weather, r.storms.Weather = append(r.history.Weather, w), append(r.storms.Weather, w)
 	})
 }
 

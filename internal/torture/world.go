@@ -34,6 +34,8 @@ type world struct {
 	api     string // host:port
 	console string
 
+	external *external // holds the objects; nil for the server itself
+
 	mu    sync.Mutex // guards the rest
 	child *child
 
@@ -64,6 +66,11 @@ func newWorld(c Config) (*world, error) {
 	}
 	if w.console, err = freeAddress(); err != nil {
 		return nil, err
+	}
+	if c.Options.ExternalS3 {
+		if w.external, err = newExternal(c); err != nil {
+			return nil, err
+		}
 	}
 	if err := w.setWeather(nil); err != nil {
 		return nil, err
@@ -140,7 +147,11 @@ func (w *world) startOnce(ctx context.Context) error {
 	if err := w.launch(); err != nil {
 		return err
 	}
-	c := w.current()
+	return w.current().awaitReady(ctx)
+}
+
+// awaitReady waits until a server listens.
+func (c *child) awaitReady(ctx context.Context) error {
 	limit := time.NewTimer(startLimit)
 	defer limit.Stop()
 	select {
@@ -157,23 +168,45 @@ func (w *world) startOnce(ctx context.Context) error {
 
 // launch starts the server and does not wait.
 func (w *world) launch() error {
-	log, err := os.OpenFile(w.path("server.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	args := []string{"serve", "--data", w.data, "--images", w.path("images.yaml"),
+		"--listen", w.api, "--console", w.console, "--stop-limit", "2s"}
+	env := []string{"DEFERD_FAULTS=" + w.path("faults")}
+	if w.external != nil {
+		keys, err := readKeys(filepath.Join(w.external.data(), "credentials"))
+		if err != nil {
+			return err
+		}
+		args = append(args, "--s3", w.external.url())
+		env = append(env, "DEFERD_S3_ACCESS_KEY_ID="+keys.AccessKeyID, "DEFERD_S3_SECRET_ACCESS_KEY="+keys.SecretAccessKey)
+	}
+	c, err := startChild(exec.Command(w.program, args...), w.path("server.log"), env...)
 	if err != nil {
 		return err
 	}
+	w.mu.Lock()
+	w.child = c
+	w.mu.Unlock()
+	return nil
+}
+
+// startChild starts a server whose log is added to a file, with the variables
+// beyond our own environment.
+func startChild(cmd *exec.Cmd, logFile string, env ...string) (*child, error) {
+	log, err := os.OpenFile(logFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return nil, err
+	}
 	defer log.Close() // the child has its own
-	cmd := exec.Command(w.program, "serve", "--data", w.data, "--images", w.path("images.yaml"),
-		"--listen", w.api, "--console", w.console, "--stop-limit", "2s")
-	cmd.Env = append(withoutSettings(os.Environ()), "DEFERD_FAULTS="+w.path("faults"))
+	cmd.Env = append(withoutSettings(os.Environ()), env...)
 	cmd.Stderr = log
 	// An interrupt at the terminal is for us, who then stop it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := cmd.Start(); err != nil {
-		return err
+		return nil, err
 	}
 	c := &child{cmd: cmd, ready: make(chan struct{}, 1), gone: make(chan struct{})}
 	go func() {
@@ -187,10 +220,7 @@ func (w *world) launch() error {
 		c.err = cmd.Wait()
 		close(c.gone)
 	}()
-	w.mu.Lock()
-	w.child = c
-	w.mu.Unlock()
-	return nil
+	return c, nil
 }
 
 var errEnded = errors.New("see server.log")
