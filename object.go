@@ -12,7 +12,8 @@ import (
 //
 // What a call has stored is durable when it returns. All methods may be called
 // concurrently. Nothing here retries by itself beyond what a client library
-// does; callers do. Errors are NotFound (no such key, bucket or upload), Denied,
+// does, and Put and CompleteUpload, which make objects visible, not even that;
+// callers do. Errors are NotFound (no such key, bucket or upload), Denied,
 // Invalid, TooLarge, Changed (an IfMatch that does not hold), and Unavailable
 // for everything that may pass; their messages are S3's error codes, such as
 // "NoSuchKey".

@@ -179,12 +179,18 @@ func (s *Store) List(ctx context.Context, l deferd.Location) iter.Seq2[deferd.Ob
 	}
 }
 
-// Put stores a whole object.
+// once keeps the client from asking again. What makes an outcome visible is
+// tried again by who first looks whether it is visible already: asked for again
+// blindly, an object that somebody has seen would get another date, and one that
+// its client has taken away would come back.
+func once(o *s3.Options) { o.Retryer = aws.NopRetryer{} }
+
+// Put stores a whole object. It asks once.
 func (s *Store) Put(ctx context.Context, l deferd.Location, a deferd.ObjectAttributes, data []byte) error {
 	_, err := s.client.PutObject(ctx, &s3.PutObjectInput{
 		Bucket: &l.Bucket, Key: &l.Key, Body: bytes.NewReader(data), ContentLength: aws.Int64(int64(len(data))),
 		ContentType: optional(a.ContentType), Metadata: a.Metadata,
-	})
+	}, once)
 	return translate("put", l, err)
 }
 
@@ -223,7 +229,7 @@ func (s *Store) UploadPart(ctx context.Context, u deferd.Upload, n int, size int
 	return deferd.Part{Number: n, ETag: aws.ToString(out.ETag), Size: size}, nil
 }
 
-// CompleteUpload makes the parts the object.
+// CompleteUpload makes the parts the object. It asks once.
 func (s *Store) CompleteUpload(ctx context.Context, u deferd.Upload) error {
 	parts := make([]types.CompletedPart, len(u.Parts))
 	for i, p := range u.Parts {
@@ -232,7 +238,7 @@ func (s *Store) CompleteUpload(ctx context.Context, u deferd.Upload) error {
 	_, err := s.client.CompleteMultipartUpload(ctx, &s3.CompleteMultipartUploadInput{
 		Bucket: &u.Location.Bucket, Key: &u.Location.Key, UploadId: &u.ID,
 		MultipartUpload: &types.CompletedMultipartUpload{Parts: parts},
-	})
+	}, once)
 	return translate("complete the upload to", u.Location, err)
 }
 

@@ -136,3 +136,36 @@ func TestRequests(t *testing.T) {
 		t.Errorf("%d requests, want 2", got)
 	}
 }
+
+// TestAsksOnce loses the answers to what makes an object visible: whether it is
+// to be asked for again, the caller knows.
+func TestAsksOnce(t *testing.T) {
+	var requests atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		requests.Add(1)
+		panic(http.ErrAbortHandler)
+	}))
+	defer server.Close()
+	c := open(t, server.URL, secretKey)
+	l := deferd.Location{Bucket: "bucket", Key: "k"}
+	tests := []struct {
+		name string
+		call func() error
+	}{
+		{"put", func() error { return c.Put(t.Context(), l, deferd.ObjectAttributes{}, []byte("x")) }},
+		{"complete", func() error {
+			return c.CompleteUpload(t.Context(), deferd.Upload{Location: l, ID: "u", Parts: []deferd.Part{{Number: 1, ETag: "e", Size: 1}}})
+		}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			requests.Store(0)
+			if err := test.call(); deferd.CodeOf(err) != deferd.Unavailable {
+				t.Errorf("got %v, want an error that is %q", err, deferd.Unavailable)
+			}
+			if got := requests.Load(); got != 1 {
+				t.Errorf("%d requests, want 1", got)
+			}
+		})
+	}
+}
