@@ -1,9 +1,6 @@
 package torture
 
-import (
-	"strings"
-	"testing"
-)
+import "testing"
 
 // aContest is one in which two requests overlapped, both did well, and the
 // second one had the last word.
@@ -67,19 +64,7 @@ func TestContestJudge(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			n := aContest()
 			test.change(n)
-			broken := n.Judge(History{})
-			if test.promise < 0 {
-				if len(broken) > 0 {
-					t.Errorf("got %v, want nothing", broken)
-				}
-				return
-			}
-			for _, b := range broken {
-				if b.Promise == test.promise && strings.Contains(b.What, test.says) {
-					return
-				}
-			}
-			t.Errorf("got %v, want promise %d and %q", broken, test.promise, test.says)
+			wantBroken(t, n.Judge(History{}), test.promise, test.says)
 		})
 	}
 }

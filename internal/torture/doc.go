@@ -10,6 +10,7 @@
 // without somebody else having to agree.
 //
 // schedule.go says what happens and is pure; judge.go says what may have come
-// of it and is pure, too. Between them, world.go runs the processes, load.go the
-// clients, breaker.go the faults, and watch.go looks at what becomes visible.
+// of it and is pure, too, as is the Contest of several requests for one name.
+// Between them, world.go runs the processes, load.go the clients, breaker.go the
+// faults, and watch.go looks at what becomes visible.
 package torture

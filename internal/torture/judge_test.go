@@ -178,21 +178,27 @@ func TestJudge(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			c := aCase()
 			test.change(c)
-			broken := c.Judge(test.history)
-			if test.promise < 0 {
-				if len(broken) > 0 {
-					t.Errorf("got %v, want nothing", broken)
-				}
-				return
-			}
-			for _, b := range broken {
-				if b.Promise == test.promise && strings.Contains(b.What, test.says) {
-					return
-				}
-			}
-			t.Errorf("got %v, want promise %d and %q", broken, test.promise, test.says)
+			wantBroken(t, c.Judge(test.history), test.promise, test.says)
 		})
 	}
+}
+
+// wantBroken looks for a complaint about a promise that says something; with a
+// negative promise nothing is to be complained of.
+func wantBroken(t *testing.T, broken []Broken, promise int, says string) {
+	t.Helper()
+	if promise < 0 {
+		if len(broken) > 0 {
+			t.Errorf("got %v, want nothing", broken)
+		}
+		return
+	}
+	for _, b := range broken {
+		if b.Promise == promise && strings.Contains(b.What, says) {
+			return
+		}
+	}
+	t.Errorf("got %v, want promise %d and %q", broken, promise, says)
 }
 
 func TestConservation(t *testing.T) {
