@@ -10,7 +10,8 @@ import (
 // An ObjectStore keeps inputs, outcomes and model data. It is S3, embedded or
 // any other; deferd uses both in one way.
 //
-// What a call has stored is durable when it returns. All methods may be called
+// What a call has stored is durable when it returns, but for PutEarly of an
+// EarlyObjectStore. All methods may be called
 // concurrently. Nothing here retries by itself beyond what a client library
 // does, and Put and CompleteUpload, which make objects visible, not even that;
 // callers do. Errors are NotFound (no such key, bucket or upload), Denied,
@@ -47,6 +48,30 @@ type ObjectStore interface {
 
 	// AbortUpload drops an upload. One that is not there is no error.
 	AbortUpload(ctx context.Context, u Upload) error
+}
+
+// An EarlyObjectStore can show an object before it is durable. It is for a
+// caller who has what it takes to put the object again after a crash, and who
+// does so before anybody else may look.
+type EarlyObjectStore interface {
+	ObjectStore
+
+	// PutEarly is Put, but may return as soon as the object is visible: to every
+	// Get, Head and List, to conditions, and to whatever changes it next. A crash
+	// takes it back, whole, as long as AwaitDurable has not answered for it; then
+	// there is what it replaced, as if it had never been put. Nothing else takes
+	// it back: where it cannot be made durable now it stays visible, and is tried
+	// again. An error says, as of Put, that it may or may not be there.
+	//
+	// A change of the same key that begins after PutEarly has returned follows
+	// it also after a crash: where that change is there, the early one was.
+	PutEarly(ctx context.Context, l Location, a ObjectAttributes, body []byte) error
+
+	// AwaitDurable waits until all that is visible when it is called is durable.
+	// It hurries nothing: it waits for a sync that comes within a moment anyhow,
+	// and that is shared by all who wait. After an error, calling it again waits
+	// for the next try.
+	AwaitDurable(ctx context.Context) error
 }
 
 // GetObject says which part of which version of an object is wanted.

@@ -32,6 +32,20 @@ func mustPutBytes(b *testing.B, s *Store, key string, body []byte) {
 	}
 }
 
+// BenchmarkPutEarly puts 4 KB, one after another, until they are visible.
+func BenchmarkPutEarly(b *testing.B) {
+	s := openTest(b, b.TempDir(), Options{})
+	body := make([]byte, 4096)
+	b.SetBytes(int64(len(body)))
+	n := 0
+	for b.Loop() {
+		n++
+		if err := s.PutEarly(b.Context(), at(fmt.Sprint("k", n%10_000)), deferd.ObjectAttributes{ContentType: "application/json"}, body); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 func BenchmarkGet(b *testing.B) {
 	s := openTest(b, b.TempDir(), Options{})
 	mustPutBytes(b, s, "k", make([]byte, 4096))

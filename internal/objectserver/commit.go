@@ -3,6 +3,7 @@ package objectserver
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/deferd/deferd"
 )
@@ -22,6 +23,10 @@ type commit struct {
 	// others must not depend on changes of the same kind in their group.
 	exclusive bool
 
+	// early is an object that is visible when done is closed, and durable later.
+	// It has no prepare.
+	early *early
+
 	err  error         // set before done is closed
 	done chan struct{} // closed when the change is durable and visible, or refused
 }
@@ -36,7 +41,12 @@ type change struct {
 
 // commit runs one change through the appender and waits for it.
 func (s *Store) commit(exclusive bool, prepare func() ([]change, error)) error {
-	c := &commit{prepare: prepare, exclusive: exclusive, done: make(chan struct{})}
+	return s.await(&commit{prepare: prepare, exclusive: exclusive})
+}
+
+// await hands a commit to the appender and waits for its end.
+func (s *Store) await(c *commit) error {
+	c.done = make(chan struct{})
 	if !s.commits.put(c) {
 		return errClosed
 	}
@@ -50,8 +60,10 @@ func (s *Store) appendCommits() {
 	for {
 		batch := s.commits.take()
 		if len(batch) == 0 {
+			s.flushLast()
 			return
 		}
+		batch = s.show(batch)
 		for len(batch) > 0 {
 			n := 1
 			for !batch[0].exclusive && n < len(batch) && !batch[n].exclusive {
@@ -63,21 +75,25 @@ func (s *Store) appendCommits() {
 	}
 }
 
-// commitGroup appends a group of commits, or as many of them as one sync shall
-// cover, and answers them. It returns how many.
+// commitGroup appends what was shown early and a group of commits, or as many
+// of them as one sync shall cover, and answers them. It returns how many. What
+// was shown comes first, so nothing that is durable was built on what is not.
 func (s *Store) commitGroup(group []*commit) int {
 	seg, err := s.writable()
 	if err != nil {
 		for _, c := range group {
 			c.finish(err)
 		}
+		if len(s.waiting) > 0 {
+			s.earlyTried(err)
+		}
 		return len(group)
 	}
 	base := seg.size
-	buf := s.groupBuf[:0]
+	buf := s.appendEarly(s.groupBuf[:0], seg)
 	var changes []change
 	for i, c := range group {
-		if len(buf) >= groupBytes {
+		if i > 0 && len(buf) >= groupBytes {
 			group = group[:i]
 			break
 		}
@@ -97,15 +113,20 @@ func (s *Store) commitGroup(group []*commit) int {
 	if cap(buf) <= groupBytes {
 		s.groupBuf = buf
 	}
-	if err := s.appendDurably(seg, buf); err != nil {
+	early := len(s.waiting) > 0
+	err = s.appendDurably(seg, buf)
+	if err != nil {
 		for _, c := range group {
 			if c.err == nil {
 				c.err = err
 			}
 		}
-		changes = nil
+	} else {
+		s.publish(seg, base, changes)
 	}
-	s.publish(seg, base, changes)
+	if early {
+		s.earlyTried(err)
+	}
 	for _, c := range group {
 		close(c.done)
 	}
@@ -117,12 +138,13 @@ func (c *commit) finish(err error) {
 	close(c.done)
 }
 
-// publish makes durable changes visible.
+// publish makes durable changes visible, which follow what was shown early.
 func (s *Store) publish(seg *segment, off int64, changes []change) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	off = s.landed(seg, off)
 	for _, ch := range changes {
-		p := pos{seg, off, int64(len(ch.buf))}
+		p := pos{seg: seg, off: off, n: int64(len(ch.buf))}
 		off += p.n
 		ch.apply(p)
 	}
@@ -145,6 +167,7 @@ func (s *Store) appendDurably(seg *segment, b []byte) error {
 	}
 	if err == nil {
 		seg.size += int64(len(b))
+		s.synced = time.Now()
 		return nil
 	}
 	s.log.Error("write object log", "path", seg.path, "err", err)

@@ -54,7 +54,7 @@ func (s *Store) find(l deferd.Location, withData bool) (*found, error) {
 		s.mu.RUnlock()
 		return nil, errClosed
 	}
-	e.pos.seg.acquire()
+	e.pos.acquire()
 	if e.blob != nil {
 		e.blob.acquire()
 	}
@@ -62,10 +62,10 @@ func (s *Store) find(l deferd.Location, withData bool) (*found, error) {
 
 	f := &found{entry: e}
 	err := f.read(withData)
-	e.pos.seg.release()
+	e.pos.release()
 	if err != nil {
 		f.release()
-		return nil, unavailable(fmt.Errorf("read record of %q at %s, offset %d: %w", e.key, e.pos.seg.path, e.pos.off, err))
+		return nil, unavailable(fmt.Errorf("read record of %q: %w", e.key, err))
 	}
 	return f, nil
 }
@@ -80,7 +80,7 @@ func (f *found) read(withData bool) error {
 		n -= f.size
 	}
 	b := make([]byte, n)
-	if _, err := f.pos.seg.f.ReadAt(b, f.pos.off+recordHeader); err != nil {
+	if err := f.pos.readPayload(b); err != nil {
 		return err
 	}
 	var r struct {

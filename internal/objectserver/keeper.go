@@ -135,7 +135,7 @@ func (s *Store) moveLive(g *segment) error {
 				return fmt.Errorf("offset %d: %w", off, err)
 			}
 			n := int64(recordHeader + len(p))
-			batch = append(batch, moving{rec, p[4+metaLen:], pos{g, off, n}})
+			batch = append(batch, moving{rec, p[4+metaLen:], pos{seg: g, off: off, n: n}})
 			off += n
 			bytes += n
 		}

@@ -247,7 +247,7 @@ func (s *Store) replay(g *segment, end int64) error {
 			return fmt.Errorf("%s: offset %d: %w", g.path, g.size, err)
 		}
 		n := int64(recordHeader + len(p))
-		s.state.apply(rec, pos{g, g.size, n})
+		s.state.apply(rec, pos{seg: g, off: g.size, n: n})
 		g.size += n
 		synced = base
 	}

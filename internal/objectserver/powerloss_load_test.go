@@ -151,7 +151,8 @@ func (l *load) look(ctx context.Context) {
 func (l *load) work(ctx context.Context, client, life int, random *rand.Rand) {
 	for i := range 30 {
 		d := deed{Key: fmt.Sprintf("%d/%d", client, random.IntN(keys)), Version: 1000*life + i + 1}
-		switch n := random.IntN(20); {
+		put := l.Put
+		switch n := random.IntN(24); {
 		case n == 0:
 			l.upload(ctx, d, random)
 			continue
@@ -161,6 +162,15 @@ func (l *load) work(ctx context.Context, client, life int, random *rand.Rand) {
 			d.Do, d.Size = "put", smallObject+1+random.IntN(50_000)
 		default:
 			d.Do, d.Size = "put", 30+random.IntN(12_000)
+			if n < 12 {
+				put = l.putEarly
+			}
+			if n < 9 {
+				// Nobody is told that this one is there.
+				l.say(sayBegan, d)
+				_ = l.PutEarly(ctx, place(d.Key), deferd.ObjectAttributes{}, bodyOf(d.Key, d.Version, d.Size))
+				continue
+			}
 		}
 		// A refusal leaves the key as it was, or, where the disk failed, as it
 		// was asked to be.
@@ -168,9 +178,17 @@ func (l *load) work(ctx context.Context, client, life int, random *rand.Rand) {
 			if d.Do == "delete" {
 				return l.Delete(ctx, place(d.Key))
 			}
-			return l.Put(ctx, place(d.Key), deferd.ObjectAttributes{}, bodyOf(d.Key, d.Version, d.Size))
+			return put(ctx, place(d.Key), deferd.ObjectAttributes{}, bodyOf(d.Key, d.Version, d.Size))
 		})
 	}
+}
+
+// putEarly shows an object, and waits until it is durable.
+func (l *load) putEarly(ctx context.Context, at deferd.Location, a deferd.ObjectAttributes, body []byte) error {
+	if err := l.PutEarly(ctx, at, a, body); err != nil {
+		return err
+	}
+	return l.AwaitDurable(ctx)
 }
 
 // upload makes an object of one or two parts, and aborts or forgets some.

@@ -25,6 +25,7 @@ type putRequest struct {
 	size     int64 // -1 if unknown
 	digests  digests
 	cond     conditions
+	early    bool // it may be visible before it is durable; without conditions
 }
 
 // conditions are what must hold of the key when a change of it is applied. The
@@ -66,13 +67,17 @@ type stored struct {
 
 // Put stores a whole object.
 func (s *Store) Put(ctx context.Context, l deferd.Location, a deferd.ObjectAttributes, body []byte) error {
-	_, err := s.putObject(ctx, putRequest{
+	_, err := s.putObject(ctx, wholeObject(l, a, body))
+	return err
+}
+
+func wholeObject(l deferd.Location, a deferd.ObjectAttributes, body []byte) putRequest {
+	return putRequest{
 		location: l,
 		attr:     attributes{Type: a.ContentType, Metadata: a.Metadata},
 		body:     bytes.NewReader(body),
 		size:     int64(len(body)),
-	})
-	return err
+	}
 }
 
 // checkNew says what is wrong with an object that is to be stored.
@@ -145,6 +150,9 @@ func (s *Store) commitObject(p putRequest, r *record, data []byte) error {
 	buf, err := encodeRecord(r, data)
 	if err != nil {
 		return err
+	}
+	if p.early && r.Files == nil {
+		return s.await(&commit{early: &early{record: r, buf: buf}})
 	}
 	return s.commit(!p.cond.none(), func() ([]change, error) {
 		if s.buckets[r.Bucket] == nil {

@@ -41,11 +41,38 @@ type segment struct {
 	live    int64 // bytes of records that are still needed; guarded by Store.mu
 }
 
-// A pos is where a record lies.
+// A pos is where a record lies: in a segment, or in memory as long as it is
+// only early.
 type pos struct {
-	seg *segment
-	off int64
-	n   int64 // of the whole record
+	seg   *segment
+	off   int64
+	n     int64  // of the whole record
+	early *early // where seg is nil
+}
+
+// acquire keeps what the record lies in from going away until release.
+func (p pos) acquire() {
+	if p.seg != nil {
+		p.seg.acquire()
+	}
+}
+
+func (p pos) release() {
+	if p.seg != nil {
+		p.seg.release()
+	}
+}
+
+// readPayload reads the beginning of the record's payload.
+func (p pos) readPayload(b []byte) error {
+	if p.early != nil {
+		copy(b, p.early.buf[recordHeader:])
+		return nil
+	}
+	if _, err := p.seg.f.ReadAt(b, p.off+recordHeader); err != nil {
+		return fmt.Errorf("%s, offset %d: %w", p.seg.path, p.off, err)
+	}
+	return nil
 }
 
 // A pin counts the users of something that is to be freed after the last one.

@@ -10,8 +10,8 @@ import (
 )
 
 // A state is what the log's records add up to. Methods of it change it by one
-// record each, in the same way when the record has just become durable and
-// when the log is read at start.
+// record each, in the same way when the record has just become durable, when it
+// is shown early, and when the log is read at start.
 type state struct {
 	objects  *btree.BTreeG[*entry] // by bucket and key
 	buckets  map[string]*bucket
@@ -207,9 +207,27 @@ func (st *state) putObject(r *record, p pos) {
 	p.keep()
 	if old != nil {
 		old.pos.drop()
-		if old.blob != nil && !moved {
+		switch {
+		case old.blob == nil || moved:
+		case p.early != nil:
+			p.early.replaced = old.blob
+		default:
 			old.blob.release()
 		}
+	}
+}
+
+// land says where the record of an early object lies now, if the object is
+// still there, and lets what it replaced go.
+func (st *state) land(x *early, p pos) {
+	if e := st.lookup(x.location()); e != nil && e.pos.early == x {
+		moved := *e
+		moved.pos = p
+		st.objects.Set(&moved)
+		p.keep()
+	}
+	if x.replaced != nil {
+		x.replaced.release()
 	}
 }
 

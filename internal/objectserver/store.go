@@ -61,9 +61,17 @@ type Store struct {
 	last     *segment // which records are appended to
 	broken   bool     // what follows last.size in last is in doubt
 	groupBuf []byte
+
+	// Also the appender's own: what is visible and not durable.
+	waiting      []*early // in the order in which they were shown
+	waitingBytes int
+	earlyErr     error       // why they could not be written; nil: they could, or were not tried
+	flush        *time.Timer // has them written; nil where that is not put off
+	synced       time.Time   // when the log was synced last
+	shore        shore       // has a lock of its own
 }
 
-var _ deferd.ObjectStore = (*Store)(nil)
+var _ deferd.EarlyObjectStore = (*Store)(nil)
 
 // Open opens the store in dir, making it if dir is absent or empty. It refuses
 // a directory that holds anything else, a newer version of the store, a store
@@ -82,6 +90,7 @@ func Open(dir string, o Options) (*Store, error) {
 		due:         make(chan struct{}, 1),
 		quit:        make(chan struct{}),
 		state:       newState(),
+		shore:       shore{next: newLanding()},
 	}
 	if o.disk != nil {
 		s.disk = *o.disk

@@ -43,6 +43,7 @@ func Run(t *testing.T, open func(t *testing.T) (deferd.ObjectStore, string)) {
 		{"OneKeyManyWriters", testOneKeyManyWriters},
 		{"ReadWhileReplaced", testReadWhileReplaced},
 		{"Large", testLarge},
+		{"Early", testEarly},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
