@@ -92,7 +92,7 @@ func build(ctx context.Context, s Settings, url string, log *slog.Logger) (srv *
 	if err := srv.prepareKeys(ctx); err != nil {
 		return srv, err
 	}
-	srv.dispatch = dispatch.New(dispatch.Config{Store: srv.queue, Objects: srv.objects, Logger: log})
+	srv.dispatch = dispatch.New(dispatch.Config{Store: srv.queue, Objects: srv.objects, Logger: log, HoldClaims: srv.embedded != nil})
 	if err := srv.buildRuntime(); err != nil {
 		return srv, err
 	}

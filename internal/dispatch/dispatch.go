@@ -32,9 +32,13 @@ type Config struct {
 	Logger  *slog.Logger
 
 	// Publishers is how many outcomes are published at a time. More hide the
-	// latency of a distant object store and share the fsyncs of the embedded
-	// one; each holds at most MaxStaged bytes. Default 32.
+	// latency of a distant object store; each holds at most MaxStaged bytes.
+	// Default 32.
 	Publishers int
+
+	// HoldClaims lets claims wait until Published: an input may be an output that
+	// was seen in an earlier life and that a crash has taken back.
+	HoldClaims bool
 }
 
 // A Dispatch serves the agents of one server.
@@ -44,6 +48,7 @@ type Dispatch struct {
 	log     *slog.Logger
 
 	waiting   waiting
+	held      bool // claims wait until Published
 	publisher *publisher
 	refused   atomic.Int64 // settles that came too late
 
@@ -59,7 +64,7 @@ func New(c Config) *Dispatch {
 		c.Publishers = 32
 	}
 	d := &Dispatch{
-		store: c.Store, objects: c.Objects, log: c.Logger,
+		store: c.Store, objects: c.Objects, log: c.Logger, held: c.HoldClaims,
 		waiting: waiting{claims: map[deferd.EndpointID][]*waiter{}},
 		orders:  map[deferd.InstanceID]deferd.Order{},
 		speaks:  map[deferd.SessionID]deferd.Session{},
@@ -77,8 +82,33 @@ func (d *Dispatch) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { d.publisher.run(ctx) })
 	wg.Go(func() { d.tidy(ctx) })
+	if d.held {
+		wg.Go(func() { d.letClaim(ctx) })
+	}
 	wg.Wait()
 	return nil
+}
+
+// letClaim wakes the claims that waited until Published.
+func (d *Dispatch) letClaim(ctx context.Context) {
+	select {
+	case <-d.Published():
+		d.waiting.wakeEverybody()
+	case <-ctx.Done():
+	}
+}
+
+// isHeld reports whether claims wait until Published.
+func (d *Dispatch) isHeld() bool {
+	if !d.held {
+		return false
+	}
+	select {
+	case <-d.Published():
+		return false
+	default:
+		return true
+	}
 }
 
 // Published is closed once everything that an earlier life of the server had
@@ -207,6 +237,9 @@ func (d *Dispatch) look(ctx context.Context, c deferd.ClaimRequest) (claim defer
 	}
 	if order != deferd.OrderServe {
 		return deferd.Claim{Number: c.Confirmed}, true, nil
+	}
+	if d.isHeld() {
+		return deferd.Claim{Number: c.Confirmed}, false, nil
 	}
 	// Not given up half way: what was handed out is to be known.
 	claim, err = d.store.Claim(context.WithoutCancel(ctx), c.Session, c.Confirmed, c.Free)

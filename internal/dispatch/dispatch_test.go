@@ -221,6 +221,9 @@ type faultyObjects struct {
 	completes  atomic.Int64
 	onHead     func(n int64) error
 	heads      atomic.Int64
+	onPutBody  func(body string)
+	onAwait    func(n int64) error
+	awaits     atomic.Int64
 }
 
 func (o *faultyObjects) Head(ctx context.Context, l deferd.Location) (deferd.ObjectInfo, error) {
@@ -233,7 +236,27 @@ func (o *faultyObjects) Head(ctx context.Context, l deferd.Location) (deferd.Obj
 	return o.Store.Head(ctx, l)
 }
 
+func (o *faultyObjects) AwaitDurable(ctx context.Context) error {
+	n := o.awaits.Add(1)
+	if o.onAwait != nil {
+		if err := o.onAwait(n); err != nil {
+			return err
+		}
+	}
+	return o.Store.AwaitDurable(ctx)
+}
+
 func (o *faultyObjects) Put(ctx context.Context, l deferd.Location, a deferd.ObjectAttributes, body []byte) error {
+	return o.put(ctx, l, a, body, o.Store.Put)
+}
+
+func (o *faultyObjects) PutEarly(ctx context.Context, l deferd.Location, a deferd.ObjectAttributes, body []byte) error {
+	return o.put(ctx, l, a, body, o.Store.PutEarly)
+}
+
+type putFunc func(context.Context, deferd.Location, deferd.ObjectAttributes, []byte) error
+
+func (o *faultyObjects) put(ctx context.Context, l deferd.Location, a deferd.ObjectAttributes, body []byte, put putFunc) error {
 	n := o.puts.Add(1)
 	var before, after error
 	if o.onPut != nil {
@@ -242,7 +265,10 @@ func (o *faultyObjects) Put(ctx context.Context, l deferd.Location, a deferd.Obj
 	if before != nil {
 		return before
 	}
-	return errors.Join(o.Store.Put(ctx, l, a, body), after)
+	if o.onPutBody != nil {
+		o.onPutBody(string(body))
+	}
+	return errors.Join(put(ctx, l, a, body), after)
 }
 
 func (o *faultyObjects) CompleteUpload(ctx context.Context, u deferd.Upload) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"maps"
 	"strings"
@@ -35,9 +36,14 @@ func marked(a deferd.ObjectAttributes, id deferd.InvocationID) deferd.ObjectAttr
 	return a
 }
 
-// A publisher makes decided outcomes visible. The queue holds sequence numbers
-// only; an outcome is read when its turn comes, so memory does not grow with
-// what waits.
+// A publisher makes decided outcomes visible, and finishes what is durable. The
+// queue holds sequence numbers only; an outcome is read when its turn comes, so
+// memory does not grow with what waits.
+//
+// Where the object store shows objects early, a worker is free once its object
+// is visible, and the invocation is finished when the object is durable. What a
+// crash takes back then is still to be published, and is so again by the next
+// life, before clients may look.
 //
 // A small outcome is put in one piece. On a store that is not embedded a put
 // whose answer was lost could land late, over a later invocation's object of
@@ -45,8 +51,15 @@ func marked(a deferd.ObjectAttributes, id deferd.InvocationID) deferd.ObjectAttr
 type publisher struct {
 	store   deferd.Store
 	objects deferd.ObjectStore
+	early   deferd.EarlyObjectStore // objects, if it is one; else nil
 	log     *slog.Logger
 	workers int
+
+	finishing sync.WaitGroup // those who wait until what is visible is durable
+	awaiting  chan struct{}  // has room for as many of them as there may be
+
+	seed  maphash.Seed
+	names [64]chan struct{} // by hash of the location, full while one of them is published again
 
 	caughtUp  chan struct{}
 	left      atomic.Int64 // of what an earlier life decided, plus one until all of that is queued
@@ -64,13 +77,24 @@ type job struct {
 	seq    deferd.Sequence
 	tries  int
 	repeat bool // an earlier life of the server may have published it
+	shown  int  // the decision that is visible already, and perhaps not durable; 0 for none
 }
 
+// maxAwaiting is how many outcomes may be visible and not durable. They hold no
+// bodies here; beyond it, workers wait themselves.
+const maxAwaiting = 1024
+
 func newPublisher(c Config) *publisher {
-	return &publisher{
-		store: c.Store, objects: c.Objects, log: c.Logger, workers: c.Publishers,
+	early, _ := c.Objects.(deferd.EarlyObjectStore)
+	p := &publisher{
+		store: c.Store, objects: c.Objects, early: early, log: c.Logger, workers: c.Publishers,
+		awaiting: make(chan struct{}, maxAwaiting), seed: maphash.MakeSeed(),
 		caughtUp: make(chan struct{}), known: map[deferd.Sequence]bool{}, more: make(chan struct{}, 1),
 	}
+	for i := range p.names {
+		p.names[i] = make(chan struct{}, 1)
+	}
+	return p
 }
 
 // add queues an outcome that was just decided.
@@ -123,7 +147,8 @@ func (p *publisher) pending() int {
 	return len(p.known)
 }
 
-// run publishes what an earlier life left, and then whatever comes.
+// run publishes what an earlier life left, and then whatever comes. What is not
+// durable when ctx ends is left to the next life.
 func (p *publisher) run(ctx context.Context) {
 	var wg sync.WaitGroup
 	p.left.Store(1)
@@ -147,6 +172,7 @@ func (p *publisher) run(ctx context.Context) {
 		})
 	}
 	wg.Wait()
+	p.finishing.Wait()
 }
 
 // triedOne counts one of what an earlier life decided as tried.
@@ -198,10 +224,33 @@ func (p *publisher) load(ctx context.Context, after deferd.Sequence) (n int, las
 	return len(ps), last, err
 }
 
-// work does one job, and queues it again where the object store may yet take
-// the outcome.
+// work does one job up to where its outcome is visible, and sees to it that it
+// is finished.
 func (p *publisher) work(ctx context.Context, j job) {
-	err := p.publish(ctx, j)
+	e, err := p.publish(ctx, j)
+	if err != nil || !e.early {
+		p.conclude(ctx, j, e, err)
+		return
+	}
+	j.shown = e.decision
+	select {
+	case p.awaiting <- struct{}{}:
+	case <-ctx.Done():
+		return
+	}
+	p.finishing.Go(func() {
+		defer func() { <-p.awaiting }()
+		// All whom one sync covers come from here at a time, and share a commit.
+		p.conclude(ctx, j, e, p.early.AwaitDurable(ctx))
+	})
+}
+
+// conclude finishes what was published, or queues it again where an error says
+// that it is not, or not durably.
+func (p *publisher) conclude(ctx context.Context, j job, e ending, err error) {
+	if err == nil {
+		err = p.finish(ctx, e)
+	}
 	if err == nil {
 		p.forget(j.seq)
 		return
@@ -218,25 +267,35 @@ func (p *publisher) work(ctx context.Context, j job) {
 	time.AfterFunc(wait, func() { p.enqueue(j) })
 }
 
-// publish makes one outcome visible and finishes its invocation. An error says
-// that it is to be tried again.
-func (p *publisher) publish(ctx context.Context, j job) error {
+// An ending is what is left to do of an outcome that is where it is going to
+// be. The zero value is nothing.
+type ending struct {
+	id       deferd.InvocationID
+	decision int
+	early    bool // the object is visible, but perhaps not durable
+}
+
+// publish makes one outcome visible. An error says that it is to be tried again.
+func (p *publisher) publish(ctx context.Context, j job) (ending, error) {
 	ps, err := p.store.Publishing(ctx, j.seq-1, 1)
 	if err != nil {
-		return err
+		return ending{}, err
 	}
 	if len(ps) == 0 || ps[0].Invocation.Seq != j.seq {
-		return nil // finished before
+		return ending{}, nil // finished before
 	}
 	pub := ps[0]
 	inv := pub.Invocation
+	if j.shown == pub.Decision {
+		return ending{inv.ID, pub.Decision, true}, nil
+	}
 	if !pub.GivenUp {
-		err := p.makeVisible(ctx, pub, j.repeat || j.tries > 0)
+		early, err := p.makeVisible(ctx, pub, j)
 		if err == nil {
-			return p.finish(ctx, pub)
+			return ending{inv.ID, pub.Decision, early}, nil
 		}
-		if p.store.Now().Sub(inv.Settled) < patienceFor(err) {
-			return fmt.Errorf("publish invocation %s: %w", inv.ID, err)
+		if ctx.Err() != nil || p.store.Now().Sub(inv.Settled) < patienceFor(err) {
+			return ending{}, fmt.Errorf("publish invocation %s: %w", inv.ID, err)
 		}
 		p.log.ErrorContext(ctx, "an outcome is given up: the object store refuses it", "invocation", inv.ID, "location", inv.Object(inv.Verdict), "err", err)
 	}
@@ -258,40 +317,72 @@ func patienceFor(err error) time.Duration {
 	return patience
 }
 
-// makeVisible puts or completes an outcome's object. Repeated says that an
-// earlier try may have done so.
-func (p *publisher) makeVisible(ctx context.Context, pub deferd.Publication, repeated bool) error {
-	inv, o := &pub.Invocation, pub.Outcome
+// makeVisible puts or completes an outcome's object, unless an earlier try did
+// so. Early says that it may not be durable yet.
+func (p *publisher) makeVisible(ctx context.Context, pub deferd.Publication, j job) (early bool, err error) {
+	inv, o, repeated := &pub.Invocation, pub.Outcome, j.repeat || j.tries > 0
 	l := inv.Object(o.State)
 	if l.IsZero() {
-		return nil
+		return false, nil
 	}
 	if named := isNamed(inv, o.State); repeated || named {
+		if named && j.repeat {
+			free, err := p.lockName(ctx, l)
+			if err != nil {
+				return false, err
+			}
+			defer free()
+		}
 		info, err := p.objects.Head(ctx, l)
 		if err == nil && info.Metadata[mark] == string(inv.ID) {
-			return nil // written again it would be the same object with a new date
+			return p.early != nil, nil // written again it would be the same object with a new date
 		}
 		if err != nil && deferd.CodeOf(err) == deferd.Unavailable {
 			// Not known: written now, it might be a second time, and over what
 			// a later invocation was given the name for.
-			return err
+			return false, err
+		}
+		if err == nil && named && j.repeat && isLater(info.Metadata[mark], inv.ID) {
+			return p.early != nil, nil // it was replaced in the earlier life, or overlapped
 		}
 		if err == nil && named {
 			p.log.InfoContext(ctx, "an object is replaced by the output of an invocation that names it", "invocation", inv.ID, "replaced", info.Metadata[mark])
 		}
 	}
 	if o.Upload == nil {
-		a := deferd.ObjectAttributes{ContentType: o.ContentType, Metadata: o.Metadata}
-		return p.objects.Put(ctx, l, marked(a, inv.ID), o.Body)
+		a := marked(deferd.ObjectAttributes{ContentType: o.ContentType, Metadata: o.Metadata}, inv.ID)
+		if p.early != nil {
+			return true, p.early.PutEarly(ctx, l, a, o.Body)
+		}
+		return false, p.objects.Put(ctx, l, a, o.Body)
 	}
-	err := p.objects.CompleteUpload(ctx, *o.Upload)
+	err = p.objects.CompleteUpload(ctx, *o.Upload)
 	if err == nil || !isNoSuchUpload(err) {
-		return err
+		return false, err
 	}
 	if repeated {
-		return nil // the client may have taken the object away already
+		return false, nil // the client may have taken the object away already
 	}
-	return errAborted
+	return false, errAborted
+}
+
+// lockName keeps outcomes that share a name apart while an earlier life's are
+// published again. One may have been visible before the other was accepted, and
+// a crash may have taken both objects.
+func (p *publisher) lockName(ctx context.Context, l deferd.Location) (free func(), err error) {
+	name := p.names[maphash.Comparable(p.seed, l)%uint64(len(p.names))]
+	select {
+	case name <- struct{}{}:
+		return func() { <-name }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// isLater reports whether an object's mark is of an invocation that was accepted
+// after another: IDs are in order of time.
+func isLater(marked string, id deferd.InvocationID) bool {
+	return len(marked) == len(id) && marked > string(id)
 }
 
 // isNamed reports whether the caller chose the name of the outcome's object, so
@@ -307,14 +398,14 @@ func isNoSuchUpload(err error) bool {
 
 // giveUp ends an outcome that the object store does not take. The order
 // matters: once giving up is recorded, the key alone says what happened.
-func (p *publisher) giveUp(ctx context.Context, pub deferd.Publication) error {
+func (p *publisher) giveUp(ctx context.Context, pub deferd.Publication) (ending, error) {
 	inv := pub.Invocation
 	if pub.Decision > 1 {
 		// Not even the failure object can be written; the status says why.
-		return p.finish(ctx, pub)
+		return ending{inv.ID, pub.Decision, false}, nil
 	}
 	if err := p.store.GiveUp(ctx, inv.ID); err != nil {
-		return err
+		return ending{}, err
 	}
 	if u := pub.Outcome.Upload; u != nil {
 		if err := p.objects.AbortUpload(ctx, *u); err != nil {
@@ -324,21 +415,24 @@ func (p *publisher) giveUp(ctx context.Context, pub deferd.Publication) error {
 	info, err := p.objects.Head(ctx, inv.Object(inv.Verdict))
 	switch {
 	case err == nil && info.Metadata[mark] == string(inv.ID):
-		return p.finish(ctx, pub)
+		return ending{inv.ID, pub.Decision, p.early != nil}, nil
 	case err != nil && patienceFor(err) == patience && p.store.Now().Sub(inv.Settled) < 2*patience:
-		return fmt.Errorf("look whether invocation %s was published: %w", inv.ID, err)
+		return ending{}, fmt.Errorf("look whether invocation %s was published: %w", inv.ID, err)
 	}
 	err = p.store.Redecide(ctx, inv.ID, deferd.End(deferd.UploadFailed, deferd.FailureMessage(deferd.UploadFailed)))
 	if err != nil {
-		return err
+		return ending{}, err
 	}
 	// The second decision's announcement finds this job still known.
 	return p.publish(ctx, job{seq: inv.Seq})
 }
 
-// finish ends an invocation whose outcome is where it is going to be.
-func (p *publisher) finish(ctx context.Context, pub deferd.Publication) error {
-	if err := p.store.Finish(ctx, pub.Invocation.ID, pub.Decision); err != nil {
+// finish ends an invocation.
+func (p *publisher) finish(ctx context.Context, e ending) error {
+	if e == (ending{}) {
+		return nil
+	}
+	if err := p.store.Finish(ctx, e.id, e.decision); err != nil {
 		return err
 	}
 	p.published.Add(1)

@@ -289,11 +289,7 @@ func TestRestart(t *testing.T) {
 		t.Fatal("the backlog was not published")
 	}
 	for _, id := range append(ids, large.Invocation) {
-		inv, err := b.store.Invocation(t.Context(), "e", string(id))
-		b.must(err)
-		if !inv.State.Terminal() {
-			t.Fatalf("%s is still %v", id, inv.State)
-		}
+		b.awaitEnd(id)
 	}
 	if text, _, _ := b.object(outputs[0]); text != "from the earlier life" {
 		t.Errorf("an object was written again: %q", text)

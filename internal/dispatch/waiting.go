@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"maps"
 	"slices"
 	"sync"
 
@@ -54,6 +55,16 @@ func (w *waiting) wakeAll(e deferd.EndpointID) {
 	defer w.mu.Unlock()
 	for len(w.claims[e]) > 0 {
 		w.pass(e, w.last)
+	}
+}
+
+// wakeEverybody does so for every endpoint.
+func (w *waiting) wakeEverybody() {
+	w.mu.Lock()
+	endpoints := slices.Collect(maps.Keys(w.claims))
+	w.mu.Unlock()
+	for _, e := range endpoints {
+		w.wakeAll(e)
 	}
 }
 
