@@ -216,3 +216,45 @@ func parse(t *testing.T, text string) faulty.Rules {
 	}
 	return r
 }
+
+// earlyBucket shows objects early, and counts what was asked of it.
+type earlyBucket struct {
+	deferd.EarlyObjectStore
+	puts, awaits int
+}
+
+func (b *earlyBucket) PutEarly(context.Context, deferd.Location, deferd.ObjectAttributes, []byte) error {
+	b.puts++
+	return nil
+}
+
+func (b *earlyBucket) AwaitDurable(context.Context) error { b.awaits++; return nil }
+
+func TestEarly(t *testing.T) {
+	if _, early := faulty.NewCue().Objects(bucket{}).(deferd.EarlyObjectStore); early {
+		t.Error("a store that shows nothing early does when it is wrapped")
+	}
+	type calls struct {
+		Puts, Awaits   int
+		PutOK, AwaitOK bool
+	}
+	for rule, want := range map[string]calls{
+		"":                            {1, 1, true, true},
+		"object.put lost 1":           {0, 1, false, true},
+		"object.put unanswered 1":     {1, 1, false, true},
+		"object.durable lost 1":       {1, 0, true, false},
+		"object.durable unanswered 1": {1, 1, true, false},
+	} {
+		cue, b := faulty.NewCue(), &earlyBucket{}
+		cue.Set(parse(t, rule))
+		s, early := cue.Objects(b).(deferd.EarlyObjectStore)
+		if !early {
+			t.Fatal("a store that shows objects early does not when it is wrapped")
+		}
+		put := s.PutEarly(t.Context(), deferd.Location{}, deferd.ObjectAttributes{}, nil)
+		await := s.AwaitDurable(t.Context())
+		if diff := cmp.Diff(want, calls{b.puts, b.awaits, put == nil, await == nil}); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", rule, diff)
+		}
+	}
+}

@@ -10,8 +10,14 @@ import (
 
 // Objects wraps an object store. A Get whose call is answered may give an object
 // whose body breaks off. A List that is done but not answered breaks off after
-// its first object.
-func (c *Cue) Objects(s deferd.ObjectStore) deferd.ObjectStore { return &objects{s, c} }
+// its first object. What shows objects early still does so; a wait for them to be
+// durable that fails has waited, or has not.
+func (c *Cue) Objects(s deferd.ObjectStore) deferd.ObjectStore {
+	if early, ok := s.(deferd.EarlyObjectStore); ok {
+		return &earlyObjects{objects{s, c}, early}
+	}
+	return &objects{s, c}
+}
 
 type objects struct {
 	deferd.ObjectStore
@@ -20,6 +26,7 @@ type objects struct {
 
 const (
 	put      = "object.put"
+	durable  = "object.durable"
 	open     = "object.get"
 	head     = "object.head"
 	list     = "object.list"
@@ -101,4 +108,18 @@ func (s *objects) AbortUpload(ctx context.Context, u deferd.Upload) error {
 
 func (s *objects) CompleteUpload(ctx context.Context, u deferd.Upload) error {
 	return s.cue.run(ctx, complete, func() error { return s.ObjectStore.CompleteUpload(ctx, u) })
+}
+
+// An earlyObjects is an object store that shows objects early.
+type earlyObjects struct {
+	objects
+	early deferd.EarlyObjectStore
+}
+
+func (s *earlyObjects) PutEarly(ctx context.Context, l deferd.Location, a deferd.ObjectAttributes, body []byte) error {
+	return s.cue.run(ctx, put, func() error { return s.early.PutEarly(ctx, l, a, body) })
+}
+
+func (s *earlyObjects) AwaitDurable(ctx context.Context) error {
+	return s.cue.run(ctx, durable, func() error { return s.early.AwaitDurable(ctx) })
 }
