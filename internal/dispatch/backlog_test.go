@@ -46,15 +46,27 @@ func TestPublishedWithEarlyDecisions(t *testing.T) {
 	b.awaitEnd(last)
 }
 
-// TestPublishedWaitsForTheFirstTry holds one of the backlog up.
+// lateObjects are objects that are shown when they are durable.
+type lateObjects struct{ deferd.ObjectStore }
+
+// TestPublishedWaitsForTheFirstTry holds one of the backlog up. What may have
+// been seen before it was durable is waited for longer.
 func TestPublishedWaitsForTheFirstTry(t *testing.T) {
+	for _, early := range []bool{true, false} {
+		testPublishedWaits(t, early)
+	}
+}
+
+func testPublishedWaits(t *testing.T, early bool) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		l := b.lease()
 		b.must(b.Settle(t.Context(), deferd.Settlement{Lease: l.ID, Outcome: success("x")}))
 		hold := make(chan struct{})
 		b.objects.onPut = func(int64, deferd.Location) (before, after error) { <-hold; return errUnavailable, nil }
-		b.again(b.store, b.objects)
+		if b.again(b.store, b.objects); !early {
+			b.again(b.store, lateObjects{b.objects})
+		}
 		b.run()
 		synctest.Wait()
 		select {
@@ -62,12 +74,14 @@ func TestPublishedWaitsForTheFirstTry(t *testing.T) {
 			t.Error("it is ready while an outcome of the earlier life was never tried")
 		default:
 		}
+		began := time.Now()
 		close(hold)
-		synctest.Wait()
-		select {
-		case <-b.Published():
-		default:
-			t.Error("it is not ready although everything was tried once")
+		<-b.Published()
+		switch took := time.Since(began); {
+		case !early && took != 0:
+			t.Errorf("it is ready after %v, want as soon as everything was tried once", took)
+		case early && (took < startPatience-time.Second || took > startPatience+2*loadWait):
+			t.Errorf("it is ready after %v, want about %v", took, startPatience)
 		}
 	})
 }

@@ -112,7 +112,8 @@ func (d *Dispatch) isHeld() bool {
 }
 
 // Published is closed once everything that an earlier life of the server had
-// decided has been published, or has at least been tried once.
+// decided is visible, or has at least been tried: once, and for a minute where
+// an object that was seen may not have been durable.
 func (d *Dispatch) Published() <-chan struct{} { return d.publisher.caughtUp }
 
 // Stats are what an operator wants to know of a Dispatch.

@@ -131,7 +131,8 @@ func TestUnansweredIsNotDurable(t *testing.T) {
 }
 
 // TestStopBeforeDurable ends a life whose outputs are visible and not durable:
-// the next one publishes them, whether they are there or not.
+// the next one publishes them, whether they are there or not, before clients are
+// answered, though the first tries fail.
 func TestStopBeforeDurable(t *testing.T) {
 	for _, lost := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -145,6 +146,12 @@ func TestStopBeforeDurable(t *testing.T) {
 				b.must(b.objects.Delete(t.Context(), at))
 			}
 			b.objects.onAwait = nil
+			b.objects.onPut = func(n int64, _ deferd.Location) (before, after error) {
+				if n < 4 {
+					return errUnavailable, nil
+				}
+				return nil, nil
+			}
 			b.again(b.store, b.objects)
 			b.run()
 			<-b.Published()

@@ -61,6 +61,7 @@ type publisher struct {
 	seed  maphash.Seed
 	names [64]chan struct{} // by hash of the location, full while one of them is published again
 
+	began     time.Time
 	caughtUp  chan struct{}
 	left      atomic.Int64 // of what an earlier life decided, plus one until all of that is queued
 	published atomic.Int64
@@ -78,6 +79,7 @@ type job struct {
 	tries  int
 	repeat bool // an earlier life of the server may have published it
 	shown  int  // the decision that is visible already, and perhaps not durable; 0 for none
+	left   bool // clients wait for it
 }
 
 // maxAwaiting is how many outcomes may be visible and not durable. They hold no
@@ -151,6 +153,7 @@ func (p *publisher) pending() int {
 // durable when ctx ends is left to the next life.
 func (p *publisher) run(ctx context.Context) {
 	var wg sync.WaitGroup
+	p.began = time.Now()
 	p.left.Store(1)
 	wg.Go(func() {
 		if p.loadAll(ctx) {
@@ -165,14 +168,27 @@ func (p *publisher) run(ctx context.Context) {
 					return
 				}
 				p.work(ctx, j)
-				if j.repeat && j.tries == 0 {
-					p.triedOne()
-				}
 			}
 		})
 	}
 	wg.Wait()
 	p.finishing.Wait()
+}
+
+// startPatience is how long clients wait for what they may have seen, and what
+// cannot be made visible again. On a disk that is full or broken they are
+// answered in the end: it may be they who make room.
+const startPatience = time.Minute
+
+// account counts a job of what an earlier life decided as done with, as far as
+// clients wait for it: when it was tried, and where it may have been visible
+// without being durable, when it is visible or refused.
+func (p *publisher) account(j *job, err error) {
+	if !j.left || err != nil && p.early != nil && patienceFor(err) == patience && time.Since(p.began) < startPatience {
+		return
+	}
+	j.left = false
+	p.triedOne()
 }
 
 // triedOne counts one of what an earlier life decided as tried.
@@ -182,7 +198,7 @@ func (p *publisher) triedOne() {
 	}
 }
 
-// loadWait is how long reading what is to be published waits for its next try.
+// loadWait is how long what clients wait for is put off when it fails.
 const loadWait = time.Second
 
 // loadAll queues everything that was decided before this life of the server. It
@@ -217,7 +233,7 @@ func (p *publisher) load(ctx context.Context, after deferd.Sequence) (n int, las
 	for _, pub := range ps {
 		last = pub.Invocation.Seq
 		p.left.Add(1)
-		if !p.enqueue(job{seq: last, repeat: true}) {
+		if !p.enqueue(job{seq: last, repeat: true, left: true}) {
 			p.triedOne() // decided in this life: it was announced before it was read here
 		}
 	}
@@ -228,6 +244,7 @@ func (p *publisher) load(ctx context.Context, after deferd.Sequence) (n int, las
 // is finished.
 func (p *publisher) work(ctx context.Context, j job) {
 	e, err := p.publish(ctx, j)
+	p.account(&j, err)
 	if err != nil || !e.early {
 		p.conclude(ctx, j, e, err)
 		return
@@ -260,6 +277,9 @@ func (p *publisher) conclude(ctx context.Context, j job, e ending, err error) {
 	}
 	p.retries.Add(1)
 	wait := min(maxRetryWait, 100*time.Millisecond<<min(j.tries, 10))
+	if j.left {
+		wait = min(wait, loadWait)
+	}
 	if j.tries%10 == 0 {
 		p.log.WarnContext(ctx, "an outcome could not be published; trying again", "err", err, "tries", j.tries+1)
 	}
