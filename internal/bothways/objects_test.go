@@ -51,11 +51,16 @@ func (o *objects) Head(ctx context.Context, l deferd.Location) (deferd.ObjectInf
 }
 
 func (o *objects) Put(ctx context.Context, l deferd.Location, a deferd.ObjectAttributes, body []byte) error {
+	return o.put(ctx, l, a, body, o.ObjectStore.Put)
+}
+
+func (o *objects) put(ctx context.Context, l deferd.Location, a deferd.ObjectAttributes, body []byte,
+	put func(context.Context, deferd.Location, deferd.ObjectAttributes, []byte) error) error {
 	return try(ctx, o.faults, "objects.Put", l.Key, func(ctx context.Context) error {
 		if o.refuse != nil && o.refuse(l) != nil {
 			return o.refuse(l)
 		}
-		err := o.ObjectStore.Put(ctx, l, a, body)
+		err := put(ctx, l, a, body)
 		if err == nil {
 			o.record.put(l, a, body)
 		}
@@ -110,4 +115,18 @@ func (o *objects) AbortUpload(ctx context.Context, u deferd.Upload) error {
 		}
 		return err
 	})
+}
+
+// earlyObjects are those that can be seen before they are durable.
+type earlyObjects struct {
+	*objects
+	early deferd.EarlyObjectStore
+}
+
+func (o *earlyObjects) PutEarly(ctx context.Context, l deferd.Location, a deferd.ObjectAttributes, body []byte) error {
+	return o.put(ctx, l, a, body, o.early.PutEarly)
+}
+
+func (o *earlyObjects) AwaitDurable(ctx context.Context) error {
+	return try(ctx, o.faults, "objects.AwaitDurable", "", o.early.AwaitDurable)
 }

@@ -80,6 +80,14 @@ var troubles = []trouble{
 			"work.Release", "store.Publishing", "objects.Put", "objects.CompleteUpload", "objects.Head", "store.Finish"},
 	},
 	{
+		// What the one server has shown, the other one finishes.
+		name:    "outcomes are seen before they are durable, and another server answers",
+		prepare: func(w *world) { w.early = true; w.serve() },
+		happen:  func(w *world, _ []*keeper) { w.serve() },
+		ok:      tolerance{rerun: true, zombie: true},
+		steps:   []string{"store.Publishing", "objects.Put", "objects.AwaitDurable", "objects.Head", "store.Finish"},
+	},
+	{
 		// Once for the output, and once for the failure object that says so.
 		name: "the object store fails for more than a day",
 		happen: func(w *world, _ []*keeper) {

@@ -45,6 +45,7 @@ type world struct {
 	store   *store
 	bucket  *objectserver.Store
 	objects *objects
+	early   bool // objects can be seen before they are durable
 	work    *work
 
 	ahead    atomic.Int64 // by how much the store's clock is
@@ -128,7 +129,11 @@ func (w *world) serve() {
 		w.retire()
 	}
 	w.retire = retire
-	d := dispatch.New(dispatch.Config{Store: w.store, Objects: w.objects, Logger: w.log})
+	c := dispatch.Config{Store: w.store, Objects: w.objects, Logger: w.log}
+	if w.early {
+		c.Objects = &earlyObjects{w.objects, w.bucket}
+	}
+	d := dispatch.New(c)
 	w.dispatch.Store(d)
 	w.running.Go(func() { d.Run(ctx) })
 }
