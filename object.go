@@ -58,8 +58,8 @@ type EarlyObjectStore interface {
 
 	// PutEarly is Put, but may return as soon as the object is visible: to every
 	// Get, Head and List, to conditions, and to whatever changes it next. A crash
-	// takes it back, whole, as long as AwaitDurable has not answered for it; then
-	// there is what it replaced, as if it had never been put. Nothing else takes
+	// may take it back, whole, as long as AwaitDurable has not answered for it;
+	// then there is what it replaced, as if it had never been put. Nothing else takes
 	// it back: where it cannot be made durable now it stays visible, and is tried
 	// again. An error says, as of Put, that it may or may not be there.
 	//

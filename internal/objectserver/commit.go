@@ -90,7 +90,7 @@ func (s *Store) commitGroup(group []*commit) int {
 		return len(group)
 	}
 	base := seg.size
-	buf := s.appendEarly(s.groupBuf[:0], seg)
+	buf := appendEarly(s.groupBuf[:0], s.waiting, seg)
 	var changes []change
 	for i, c := range group {
 		if i > 0 && len(buf) >= groupBytes {

@@ -12,7 +12,8 @@
 //
 // One kind of change is applied before it is durable: PutEarly of a small
 // object, for a caller who puts it again after a crash. Its record waits in
-// memory, is read from there, and is written in front of the next group, so
+// memory, is read from there, and is written in front of the next group (and
+// before, without a sync, for the sake of a process that is killed), so
 // whatever was changed after it, or because of it, is durable only together with
 // it. Where nothing is to be synced anyhow that is done for its sake within 20
 // ms. The files of an object that it replaced are kept until then.

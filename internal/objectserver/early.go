@@ -24,7 +24,7 @@ const (
 )
 
 // An early is an object that is visible before it is durable: its record waits,
-// in memory, for the next group that the appender writes.
+// in memory, for the next group that the appender writes and syncs.
 type early struct {
 	record   *record
 	buf      []byte // the record, not yet sealed
@@ -91,26 +91,37 @@ func (s *Store) acceptsEarly() error {
 // applyEarly applies early objects to the index and sees to it that they are
 // written.
 func (s *Store) applyEarly(shown []*commit) {
-	n, before := 0, s.waitingBytes
-	s.mu.Lock()
+	first, before := len(s.waiting), s.waitingBytes
 	for _, c := range shown {
 		if s.buckets[c.early.record.Bucket] == nil {
 			c.err = errNoSuchBucket
 			continue
 		}
-		s.state.apply(c.early.record, pos{n: int64(len(c.early.buf)), early: c.early})
 		s.waiting = append(s.waiting, c.early)
 		s.waitingBytes += len(c.early.buf)
-		n++
 	}
-	s.shore.shown(n)
+	fresh := s.waiting[first:]
+	s.writeAhead(fresh, int64(before))
+	s.mu.Lock()
+	for _, x := range fresh {
+		s.state.apply(x.record, pos{n: int64(len(x.buf)), early: x})
+	}
+	s.shore.shown(len(fresh))
 	s.mu.Unlock()
 	switch {
-	case n == 0:
+	case len(fresh) == 0:
 	case before < earlyBytes && s.waitingBytes >= earlyBytes:
 		s.flushIn(0)
 	case before == 0:
 		s.flushIn(earlyWait - time.Since(s.synced))
+	}
+}
+
+// writeAhead writes early records where the next group will write them again, so
+// that they outlive a process that is killed. Nothing else relies on it.
+func (s *Store) writeAhead(fresh []*early, after int64) {
+	if buf := appendEarly(nil, fresh, s.last); len(buf) > 0 {
+		_, _ = s.disk.write(s.last.f, buf, s.last.size+after) // what is wrong meets the group's write, too
 	}
 }
 
@@ -133,9 +144,9 @@ func (s *Store) stopFlush() {
 	}
 }
 
-// appendEarly appends to buf, sealed for seg, what waits.
-func (s *Store) appendEarly(buf []byte, seg *segment) []byte {
-	for _, x := range s.waiting {
+// appendEarly appends the records of early objects to buf, sealed for seg.
+func appendEarly(buf []byte, waiting []*early, seg *segment) []byte {
+	for _, x := range waiting {
 		begin := len(buf)
 		buf = append(buf, x.buf...)
 		sealRecord(buf[begin:], seg.size, seg.nonce)

@@ -176,8 +176,15 @@ func TestEarlyVisible(t *testing.T) {
 				if isDurable(t, s) {
 					t.Error("it is said to be durable")
 				}
-				if diff := cmp.Diff(before, reopened(t, dir)); diff != "" {
-					t.Errorf("after a crash before the sync (-want +got):\n%.300s", diff)
+				if diff := cmp.Diff(after, reopened(t, dir)); diff != "" {
+					t.Errorf("after the process was killed before the sync (-want +got):\n%.300s", diff)
+				}
+				cut := snapshot(t, dir)
+				if err := os.Truncate(lastSegment(t, cut), s.last.size); err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff(before, reopened(t, cut)); diff != "" {
+					t.Errorf("after a power cut before the sync (-want +got):\n%.300s", diff)
 				}
 				letGo()
 				mustAwait(t, s)
