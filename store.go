@@ -109,7 +109,7 @@ type Queue interface {
 	// ID must be another one.
 	Accept(ctx context.Context, n NewInvocation) (inv Invocation, repeated bool, err error)
 
-	// Body reads the inline body of an invocation.
+	// Body reads the inline body of an invocation. Nobody may change it.
 	Body(ctx context.Context, id InvocationID) ([]byte, error)
 
 	// OpenSession makes a session current for its instance, and returns the

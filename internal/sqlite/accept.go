@@ -102,13 +102,18 @@ func (t *tx) insert(inv *deferd.Invocation, key []byte, endpoint, config int64, 
 		if inline == nil {
 			inline = []byte{}
 		}
-		return t.exec("INSERT INTO body VALUES (?, ?)", int64(inv.Seq), inline)
+		seq := inv.Seq
+		t.after = append(t.after, func() { t.store.live.remember(seq, inline) })
+		return t.exec("INSERT INTO body VALUES (?, ?)", int64(seq), inline)
 	}
 	return nil
 }
 
 // Body reads an inline body.
 func (s *Store) Body(ctx context.Context, id deferd.InvocationID) (body []byte, err error) {
+	if body := s.live.body(id); body != nil {
+		return body, nil
+	}
 	found := false
 	err = s.read(ctx, func(t *tx) error {
 		query, key := "SELECT b.bytes FROM invocation i JOIN body b ON b.seq = i.seq WHERE i.id = ?", any(invocationKey(id))

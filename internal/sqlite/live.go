@@ -13,6 +13,8 @@ import (
 const (
 	maxLiveBytes      = 16 << 20 // of their bodies
 	maxLivePublishing = 4096
+
+	maxLiveInline = 16 << 20 // of inline bodies, from the accept to the end
 )
 
 // live keeps the rows that run or wait to be published as they were last
@@ -25,10 +27,13 @@ type live struct {
 	seqs       map[deferd.InvocationID]int64
 	publishing int   // how many of them wait to be published
 	bytes      int64 // of their bodies
+
+	inline      map[int64][]byte // bodies of what was accepted last; never changed
+	inlineBytes int
 }
 
 func newLive() *live {
-	return &live{rows: map[int64]*row{}, seqs: map[deferd.InvocationID]int64{}}
+	return &live{rows: map[int64]*row{}, seqs: map[deferd.InvocationID]int64{}, inline: map[int64][]byte{}}
 }
 
 // row returns a row that nobody may change, or nil.
@@ -43,6 +48,32 @@ func (l *live) seq(id deferd.InvocationID) int64 {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return l.seqs[id]
+}
+
+// body returns the inline body of an invocation that runs, if it is here.
+func (l *live) body(id deferd.InvocationID) []byte {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.inline[l.seqs[id]]
+}
+
+// remember keeps the inline body of an invocation that was accepted, where there
+// is room: what is accepted first is claimed first.
+func (l *live) remember(seq deferd.Sequence, body []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.inlineBytes+len(body) <= maxLiveInline {
+		l.inline[int64(seq)] = body
+		l.inlineBytes += len(body)
+	}
+}
+
+// forget drops the inline body of an invocation that is decided.
+func (l *live) forget(seq deferd.Sequence) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.inlineBytes -= len(l.inline[int64(seq)])
+	delete(l.inline, int64(seq))
 }
 
 // apply takes over what a transaction has committed. A nil row is one that

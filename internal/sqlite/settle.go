@@ -92,6 +92,9 @@ func (t *tx) decide(r *row, o deferd.Outcome, byLease bool) error {
 	if !byLease {
 		r.lease = nil
 	}
+	if r.Input.IsZero() && t.store != nil {
+		t.after = append(t.after, func() { t.store.live.forget(r.Seq) })
+	}
 	r.session, r.State, r.Decision, r.ModelStatus = "", deferd.Publishing, 1, o.ModelStatus
 	t.verdict(r, o)
 	return t.exec(`UPDATE invocation SET state = 2, due = NULL, lease = ?, verdict = ?, decision = 1,
