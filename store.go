@@ -6,15 +6,16 @@ import (
 )
 
 // A Store keeps everything that must survive: the registry of models,
-// configurations and endpoints, the queue, and the access keys. What a method
-// that changes something has done is durable when it returns nil, except where
-// its comment says otherwise. After an Unavailable error it may or may not have
+// configurations and endpoints, the queue, the access keys, and the documents of
+// the services beside them. What a method that changes something has done is
+// durable when it returns nil, except where its comment says otherwise. After an Unavailable error it may or may not have
 // been done; the methods' comments say what a repeat does. All methods may be
 // called concurrently. Each is one transaction.
 type Store interface {
 	Registry
 	Queue
 	Keys
+	Documents
 
 	// Now is the store's clock, from which all stored times come. It never
 	// goes back, not even over a restart.

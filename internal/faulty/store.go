@@ -132,3 +132,21 @@ func (s *store) ConfigByID(ctx context.Context, id deferd.ConfigID) (deferd.Conf
 func (s *store) ModelByID(ctx context.Context, id deferd.ModelID) (deferd.Model, error) {
 	return get(ctx, s.cue, read, func() (deferd.Model, error) { return s.Store.ModelByID(ctx, id) })
 }
+
+func (s *store) PutDocument(ctx context.Context, d deferd.Document) (deferd.Document, error) {
+	return get(ctx, s.cue, change, func() (deferd.Document, error) { return s.Store.PutDocument(ctx, d) })
+}
+
+func (s *store) DeleteDocument(ctx context.Context, k deferd.DocumentKind, a deferd.AccountID, name string) error {
+	return s.cue.run(ctx, change, func() error { return s.Store.DeleteDocument(ctx, k, a, name) })
+}
+
+func (s *store) Document(ctx context.Context, k deferd.DocumentKind, a deferd.AccountID, name string) (deferd.Document, error) {
+	return get(ctx, s.cue, read, func() (deferd.Document, error) { return s.Store.Document(ctx, k, a, name) })
+}
+
+func (s *store) Documents(ctx context.Context, k deferd.DocumentKind, a deferd.AccountID, prefix, after string, n int) ([]deferd.Document, error) {
+	return get(ctx, s.cue, read, func() ([]deferd.Document, error) {
+		return s.Store.Documents(ctx, k, a, prefix, after, n)
+	})
+}

@@ -208,6 +208,15 @@ UPDATE endpoint SET doc = json_set(doc, '$.DeploymentConfig', json_extract(doc, 
 DROP TABLE session;
 DROP INDEX invocation_held;
 DROP INDEX invocation_queued;
+`, `
+CREATE TABLE document (
+	kind    TEXT NOT NULL,
+	account TEXT NOT NULL,
+	name    TEXT NOT NULL,
+	version INTEGER NOT NULL,
+	body    BLOB NOT NULL,
+	PRIMARY KEY (kind, account, name)
+) WITHOUT ROWID;
 `}
 
 // check refuses a file that is not ours, or that a newer deferd wrote.

@@ -34,6 +34,7 @@ func Run(t *testing.T, f Form) {
 		{"settle", settleTests},
 		{"sweep", sweepTests},
 		{"query", queryTests},
+		{"documents", documentTests},
 		{"crash", crashTests},
 	} {
 		t.Run(group.name, func(t *testing.T) {
