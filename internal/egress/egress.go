@@ -11,12 +11,16 @@
 package egress
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strings"
 	"syscall"
 	"time"
@@ -51,8 +55,11 @@ const (
 	maxIdle = 8
 )
 
-// New returns a client. An address that may not be spoken to is a Denied error.
-func New(o Options) (*http.Client, error) {
+// A Client speaks to the world outside.
+type Client struct{ http *http.Client }
+
+// New returns a client.
+func New(o Options) (*Client, error) {
 	g := guard{loopback: o.Loopback, hosts: map[string]bool{}}
 	for _, a := range o.Allow {
 		if err := g.allow(a); err != nil {
@@ -71,11 +78,37 @@ func New(o Options) (*http.Client, error) {
 		MaxResponseHeaderBytes: maxHeaders,
 		DisableCompression:     true, // a small answer cannot become a large one
 	}
-	return &http.Client{
+	return &Client{&http.Client{
 		Transport:     bounded{transport},
 		Timeout:       o.Timeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}, nil
+	}}, nil
+}
+
+// Post sends a body and returns the status of the answer. Denied: the address
+// may not be spoken to. Invalid: the URL is none. Unavailable: there was no
+// answer. What an error says does not name the URL, which may hold a secret.
+func (c *Client) Post(ctx context.Context, target string, h http.Header, body []byte) (status int, err error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, target, bytes.NewReader(body))
+	if err != nil {
+		return 0, deferd.Errorf(deferd.Invalid, "it is not a URL that can be posted to")
+	}
+	maps.Copy(r.Header, h)
+	resp, err := c.http.Do(r)
+	if err != nil {
+		if e, ok := errors.AsType[*url.Error](err); ok {
+			err = e.Err
+		}
+		if deferd.CodeOf(err) == deferd.Denied {
+			return 0, err
+		}
+		return 0, &deferd.Error{Code: deferd.Unavailable, Msg: "there is no answer", Err: err}
+	}
+	defer resp.Body.Close()
+	// What has been read to its end leaves a connection for the next request;
+	// the status has come whether or not the rest does.
+	_, _ = io.Copy(io.Discard, resp.Body)
+	return resp.StatusCode, nil
 }
 
 // A guard judges addresses.

@@ -102,13 +102,13 @@ func serve(t *testing.T, h http.HandlerFunc) string {
 	return s.URL
 }
 
-func client(t *testing.T, o Options) *http.Client {
+func client(t *testing.T, o Options) *Client {
 	t.Helper()
 	c, err := New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(c.CloseIdleConnections)
+	t.Cleanup(c.http.CloseIdleConnections)
 	return c
 }
 
@@ -122,7 +122,7 @@ func TestRefused(t *testing.T) {
 	}
 	c := client(t, Options{})
 	for _, host := range []string{"127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "0.0.0.0", "127.1", "2130706433"} {
-		resp, err := c.Get("http://" + host + ":" + port)
+		resp, err := c.http.Get("http://" + host + ":" + port)
 		if err == nil {
 			resp.Body.Close()
 			t.Errorf("%s answers %s, want it refused", host, resp.Status)
@@ -149,7 +149,7 @@ func TestAllowed(t *testing.T) {
 		{"network", server, Options{Allow: []string{"127.0.0.0/8"}}},
 		{"host", byName, Options{Allow: []string{"LocalHost"}}},
 	} {
-		resp, err := client(t, c.options).Get(c.url)
+		resp, err := client(t, c.options).http.Get(c.url)
 		if err != nil {
 			t.Errorf("%s: %v", c.name, err)
 			continue
@@ -161,7 +161,7 @@ func TestAllowed(t *testing.T) {
 		}
 	}
 	// A host that is allowed allows its name only.
-	if _, err := client(t, Options{Allow: []string{"localhost"}}).Get(server); deferd.CodeOf(err) != deferd.Denied {
+	if _, err := client(t, Options{Allow: []string{"localhost"}}).http.Get(server); deferd.CodeOf(err) != deferd.Denied {
 		t.Errorf("its address gives %v, want it denied", err)
 	}
 }
@@ -170,7 +170,7 @@ func TestAllowed(t *testing.T) {
 func TestRedirect(t *testing.T) {
 	target := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("the redirect is followed") })
 	server := serve(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, target, http.StatusFound) })
-	resp, err := client(t, Options{Loopback: true}).Get(server)
+	resp, err := client(t, Options{Loopback: true}).http.Get(server)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,7 +186,7 @@ func TestAnswerIsBounded(t *testing.T) {
 	c := client(t, Options{Loopback: true})
 	for _, extra := range []int64{0, 1, 1 << 20} {
 		size = maxAnswer + extra
-		resp, err := c.Get(server)
+		resp, err := c.http.Get(server)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -203,11 +203,47 @@ func TestNoProxy(t *testing.T) {
 	proxy := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("the proxy is asked") })
 	t.Setenv("HTTP_PROXY", proxy)
 	c := client(t, Options{})
-	transport := c.Transport.(bounded).next.(*http.Transport)
+	transport := c.http.Transport.(bounded).next.(*http.Transport)
 	if transport.Proxy != nil {
 		u, _ := url.Parse("http://192.0.2.1/")
 		p, err := transport.Proxy(&http.Request{URL: u})
 		t.Errorf("requests go through %v (%v), want no proxy", p, err)
+	}
+}
+
+func TestPost(t *testing.T) {
+	gone := httptest.NewServer(http.NotFoundHandler())
+	gone.Close()
+	server := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		if r.Method != http.MethodPost || r.Header.Get("X-Test") != "1" || string(body) != "text" {
+			t.Errorf("%s of %q with %v", r.Method, body, r.Header)
+		}
+		w.WriteHeader(http.StatusTeapot)
+		io.CopyN(w, zeros{}, 2*maxAnswer)
+	})
+	for _, c := range []struct {
+		name, url string
+		options   Options
+		status    int
+		code      deferd.Code
+	}{
+		{"answered", server, Options{Loopback: true}, http.StatusTeapot, 0},
+		{"no answer", gone.URL, Options{Loopback: true}, 0, deferd.Unavailable},
+		{"not allowed", server, Options{}, 0, deferd.Denied},
+		{"no URL", "http://[", Options{}, 0, deferd.Invalid},
+		{"no HTTP", "ftp://127.0.0.1/", Options{Loopback: true}, 0, deferd.Unavailable},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			const secret = "?token=secret"
+			status, err := client(t, c.options).Post(t.Context(), c.url+secret, http.Header{"X-Test": {"1"}}, []byte("text"))
+			if status != c.status || (err != nil) != (c.status == 0) || err != nil && deferd.CodeOf(err) != c.code {
+				t.Fatalf("status %d, %v; want %d, code %q", status, err, c.status, c.code)
+			}
+			if err != nil && strings.Contains(err.Error(), "secret") {
+				t.Errorf("the error names the URL: %v", err)
+			}
+		})
 	}
 }
 
