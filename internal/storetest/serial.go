@@ -190,3 +190,23 @@ func (s *serialStore) ChangeTags(ctx context.Context, of deferd.Tagged, change f
 	defer s.take()()
 	return s.Store.ChangeTags(ctx, of, change)
 }
+
+func (s *serialStore) PutDocument(ctx context.Context, d deferd.Document) (deferd.Document, error) {
+	defer s.take()()
+	return s.Store.PutDocument(ctx, d)
+}
+
+func (s *serialStore) Document(ctx context.Context, k deferd.DocumentKind, a deferd.AccountID, name string) (deferd.Document, error) {
+	defer s.take()()
+	return s.Store.Document(ctx, k, a, name)
+}
+
+func (s *serialStore) DeleteDocument(ctx context.Context, k deferd.DocumentKind, a deferd.AccountID, name string) error {
+	defer s.take()()
+	return s.Store.DeleteDocument(ctx, k, a, name)
+}
+
+func (s *serialStore) Documents(ctx context.Context, k deferd.DocumentKind, a deferd.AccountID, prefix, after string, n int) ([]deferd.Document, error) {
+	defer s.take()()
+	return s.Store.Documents(ctx, k, a, prefix, after, n)
+}
