@@ -27,38 +27,47 @@ type AccessKeys struct {
 	Forget func(id string)
 }
 
-// An iamOperation reads its parameters and returns what its answer holds; nil
+// A queryOperation reads its parameters and returns what its answer holds; nil
 // for nothing.
-type iamOperation func(c *call, in url.Values) (result any, err error)
+type queryOperation func(c *call, in url.Values) (result any, err error)
 
 // iam serves the part of IAM with which keys are made and ended.
 func (s *Server) iam(c *call) error {
-	operations := map[string]iamOperation{
+	operations := map[string]queryOperation{
 		"CreateAccessKey": s.createAccessKey,
 		"ListAccessKeys":  s.listAccessKeys,
 		"DeleteAccessKey": s.deleteAccessKey,
 		"GetUser":         s.getUser,
 	}
+	if s.Keys.Mint == nil {
+		operations = nil
+	}
+	return c.perform(operations, "https://iam.amazonaws.com/doc/", "2010-05-08")
+}
+
+// perform performs the operation that a request's Action names. Answers are in
+// the namespace of the service's version, which stands below space.
+func (c *call) perform(operations map[string]queryOperation, space, version string) error {
 	in := form(c.r, c.body)
 	action := in.Get("Action")
 	operation := operations[action]
-	if operation == nil || s.Keys.Mint == nil {
+	if operation == nil {
 		return &failure{
 			status: http.StatusBadRequest, code: "InvalidAction",
-			msg: fmt.Sprintf("Could not find operation %s for version 2010-05-08", action),
+			msg: fmt.Sprintf("Could not find operation %s for version %s", action, version),
 		}
 	}
 	result, err := operation(c, in)
 	if err != nil {
 		return err
 	}
-	c.respond(http.StatusOK, query.contentType(), iamAnswer(action, result, c.id))
+	c.respond(http.StatusOK, query.contentType(), queryAnswer(space+version+"/", action, result, c.id))
 	return nil
 }
 
-// iamAnswer writes the answer to an operation. Those without a result have
-// metadata only.
-func iamAnswer(action string, result any, id string) []byte {
+// queryAnswer writes the answer to an operation in its service's namespace.
+// Those without a result have metadata only.
+func queryAnswer(space, action string, result any, id string) []byte {
 	type metadata struct{ RequestId string }
 	type answer struct {
 		XMLName          xml.Name
@@ -66,7 +75,7 @@ func iamAnswer(action string, result any, id string) []byte {
 		ResponseMetadata metadata
 	}
 	return mustXML(answer{
-		XMLName:          xml.Name{Space: "https://iam.amazonaws.com/doc/2010-05-08/", Local: action + "Response"},
+		XMLName:          xml.Name{Space: space, Local: action + "Response"},
 		Result:           result,
 		ResponseMetadata: metadata{id},
 	})

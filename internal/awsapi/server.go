@@ -33,6 +33,7 @@ type Config struct {
 
 	S3     S3
 	Keys   AccessKeys // zero: IAM is not offered
+	Topics Topics     // nil: SNS is not offered
 	Logger *slog.Logger
 
 	// Changed is told of every endpoint that was created, changed or deleted,
@@ -101,7 +102,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	defer s.recoverPanic(c)
 	defer c.giveRoom()
 	scope, signed := sigv4.ScopeOf(r)
-	if !signed && s.health(w, r) {
+	if !signed && (s.health(w, r) || s.snsLink(c)) {
 		return
 	}
 	switch scope.Service {
@@ -120,6 +121,13 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	case "iam":
 		c.protocol = query
 		c.answer(s.signed(c, scope.Service, s.iam))
+	case "sns":
+		if s.Topics == nil {
+			c.answer(s.unknownService(c, scope.Service))
+			return
+		}
+		c.protocol = query
+		c.answer(s.signed(c, scope.Service, s.sns))
 	case "":
 		c.answer(s.unsigned(c))
 	default:
