@@ -220,15 +220,16 @@ func TestTexts(t *testing.T) {
 
 func TestTopics(t *testing.T) {
 	tests := []struct {
-		topic string
-		ok    bool
+		topic     string
+		ok, plain bool // as things are, and where webhooks may be in clear
 	}{
-		{"arn:aws:sns:us-east-1:123456789012:done", true},
-		{"arn:aws-cn:sns:cn-north-1:123456789012:done", true},
-		{"https://hooks.example.com/done?x=1", true},
-		{"http://hooks.example.com/done", false},
-		{"https://hooks.example.com/a b", false},
-		{"arn:aws:sqs:us-east-1:123456789012:done", false},
+		{"arn:aws:sns:us-east-1:123456789012:done", true, true},
+		{"arn:aws-cn:sns:cn-north-1:123456789012:done", true, true},
+		{"https://hooks.example.com/done?x=1", true, true},
+		{"http://hooks.example.com/done", false, true},
+		{"http://hooks.example.com/a b", false, false},
+		{"https://hooks.example.com/a b", false, false},
+		{"arn:aws:sqs:us-east-1:123456789012:done", false, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.topic, func(t *testing.T) {
@@ -239,12 +240,14 @@ func TestTopics(t *testing.T) {
 					NotificationConfig: &AsyncInferenceNotificationConfig{SuccessTopic: &tt.topic, ErrorTopic: &tt.topic},
 				}},
 			}
-			want := 2
-			if tt.ok {
-				want = 0
-			}
-			if got := violations(t, x, Limits{}); len(got) != want {
-				t.Errorf("%d violations, want %d: %q", len(got), want, got)
+			for plain, ok := range map[bool]bool{false: tt.ok, true: tt.plain} {
+				want := 2
+				if ok {
+					want = 0
+				}
+				if got := violations(t, x, Limits{PlainWebhooks: plain}); len(got) != want {
+					t.Errorf("in clear %v: %d violations, want %d: %q", plain, len(got), want, got)
+				}
 			}
 		})
 	}

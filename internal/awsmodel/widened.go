@@ -9,6 +9,8 @@ type Limits struct {
 	MaxTimeout time.Duration // of InvocationTimeoutSeconds; AWS: one hour
 	MaxTTL     time.Duration // of RequestTTLSeconds; AWS: six hours
 	MaxInline  int64         // bytes of an inline body; AWS: 128,000
+
+	PlainWebhooks bool // SuccessTopic and ErrorTopic may be http:// URLs, too
 }
 
 // widened is the one list of constraints that are wider here than in AWS's
@@ -19,7 +21,11 @@ var widened = map[string]func(k *constraint, l Limits){
 		k.enum, k.pattern = nil, anyInstanceType
 	},
 	// Of SuccessTopic and ErrorTopic: a signed webhook.
-	"sagemaker.SnsTopicArn": func(k *constraint, _ Limits) { k.pattern = topicOrWebhook },
+	"sagemaker.SnsTopicArn": func(k *constraint, l Limits) {
+		if k.pattern = topicOrWebhook; l.PlainWebhooks {
+			k.pattern = topicOrPlainWebhook
+		}
+	},
 
 	"runtime.InvocationTimeoutSecondsHeader": func(k *constraint, l Limits) { k.raise(int64(l.MaxTimeout / time.Second)) },
 	"runtime.RequestTTLSecondsHeader":        func(k *constraint, l Limits) { k.raise(int64(l.MaxTTL / time.Second)) },
@@ -27,11 +33,16 @@ var widened = map[string]func(k *constraint, l Limits){
 }
 
 var (
-	anyInstanceType = newPattern(`ml\.[a-zA-Z0-9._-]+`, `ml\.[a-zA-Z0-9._-]+`)
-	topicOrWebhook  = newPattern(
-		`(arn:aws[a-z\-]*:sns:[a-z0-9\-]*:[0-9]{12}:[a-zA-Z0-9_.-]+|https://[^\s]+)`,
-		`(arn:aws[a-z\-]*:sns:[a-z0-9\-]*:[0-9]{12}:[a-zA-Z0-9_.-]+|https://[^\s]+)`)
+	anyInstanceType     = newPattern(`ml\.[a-zA-Z0-9._-]+`, `ml\.[a-zA-Z0-9._-]+`)
+	topicOrWebhook      = orWebhook(`https`)
+	topicOrPlainWebhook = orWebhook(`https?`)
 )
+
+// orWebhook is the ARN of a topic, or a URL of a scheme.
+func orWebhook(scheme string) *pattern {
+	text := `(arn:aws[a-z\-]*:sns:[a-z0-9\-]*:[0-9]{12}:[a-zA-Z0-9_.-]+|` + scheme + `://[^\s]+)`
+	return newPattern(text, text)
+}
 
 func (k *constraint) raise(max int64) {
 	if max > 0 {
