@@ -109,6 +109,9 @@ func serve(ctx context.Context, s Settings, log *slog.Logger, out io.Writer) (er
 		start("faults", func() error { srv.faults.Follow(serving, os.Getenv(faultsVariable), log); return nil })
 	}
 	start("dispatch", func() error { return srv.dispatch.Run(serving) })
+	if srv.topics != nil {
+		start("topics", func() error { return srv.topics.Run(serving) })
+	}
 	start("runtime", func() error { return srv.runtime.Run(serving) })
 	start("listener", func() error { return serveHTTP(api, listener) })
 	start("console", func() error { return serveHTTP(operator, console) })

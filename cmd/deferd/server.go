@@ -23,6 +23,7 @@ import (
 	"github.com/deferd/deferd/internal/s3"
 	"github.com/deferd/deferd/internal/scheduler"
 	"github.com/deferd/deferd/internal/sqlite"
+	"github.com/deferd/deferd/internal/topics"
 )
 
 // A server is the parts of "deferd serve", wired together.
@@ -41,6 +42,8 @@ type server struct {
 	runtime   *process.Runtime
 	scheduler *scheduler.Scheduler
 	logs      *dataLogs
+	topics    *topics.Topics // nil where another SNS is used
+	notifier  deferd.Notifier
 
 	state   atomic.Pointer[string] // why it does not take work; nil while it does
 	closers []func() error
@@ -93,6 +96,9 @@ func build(ctx context.Context, s Settings, url string, log *slog.Logger) (srv *
 		return srv, err
 	}
 	srv.dispatch = dispatch.New(dispatch.Config{Store: srv.queue, Objects: srv.objects, Logger: log, HoldClaims: srv.embedded != nil})
+	if err := srv.openNotifier(ctx); err != nil {
+		return srv, err
+	}
 	if err := srv.buildRuntime(); err != nil {
 		return srv, err
 	}
@@ -132,10 +138,8 @@ func (srv *server) ready() error {
 // openObjects opens the embedded S3, or another one.
 func (srv *server) openObjects(ctx context.Context) error {
 	s := srv.settings
-	if s.S3 != "embedded" {
-		// A shell that was set up by "deferd env" must not steer the server at
-		// itself, not even where it looks for its own credentials.
-		if err := os.Setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true"); err != nil {
+	if s.S3 != embedded {
+		if err := ignoreEndpointURLs(); err != nil {
 			return err
 		}
 		external, err := s3.New(ctx, s3.Config{
@@ -157,6 +161,10 @@ func (srv *server) openObjects(ctx context.Context) error {
 	srv.embedded, srv.objects = store, store
 	return srv.prepareSDK(ctx)
 }
+
+// ignoreEndpointURLs keeps a shell that was set up by "deferd env" from steering
+// the server at itself, even where it looks for its own credentials.
+func ignoreEndpointURLs() error { return os.Setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true") }
 
 func isAWS(s3URL string) bool {
 	u, err := url.Parse(s3URL)

@@ -44,8 +44,19 @@ type Settings struct {
 	// these names are taken, so the port belongs to it unless it is the
 	// scheme's own.
 	PublicHost []string `yaml:"public-host" usage:"NAME or NAME:PORT that clients call the server by; repeatable (localhost always)"`
-	TLSCert    string   `yaml:"tls-cert" usage:"certificate file; turns TLS on"`
-	TLSKey     string   `yaml:"tls-key" usage:"key file of the certificate"`
+	// PublicURL is in the links of messages that the embedded SNS sends: wrong,
+	// and nobody can confirm a subscription.
+	PublicURL string `yaml:"public-url" usage:"base URL by which receivers of notifications reach the server (the first PUBLIC-HOST, or LISTEN)"`
+	// SNS other than embedded takes its keys from DEFERD_SNS_…, or where the
+	// AWS SDK finds them.
+	SNS string `yaml:"sns" usage:"topics: embedded, or the URL of an SNS (embedded)"`
+	// EgressAllow: each network in it can be reached by whoever may subscribe
+	// to a topic or create an endpoint.
+	EgressAllow []string `yaml:"egress-allow" usage:"HOST, ADDRESS or NETWORK that notifications may be sent to beyond public addresses; repeatable (loopback if LISTEN is on it)"`
+	// WebhookSecrets sign webhooks, each of them; receivers need to know one.
+	WebhookSecrets []string `yaml:"webhook-secrets" secret:"true" usage:"secrets that sign webhooks, whsec_…; only in the file or the environment"`
+	TLSCert        string   `yaml:"tls-cert" usage:"certificate file; turns TLS on"`
+	TLSKey         string   `yaml:"tls-key" usage:"key file of the certificate"`
 	// StopLimit: too short, and work is run again after a restart that would
 	// have ended; too long, and a supervisor kills the server first.
 	StopLimit time.Duration `yaml:"stop-limit" usage:"how long running invocations may finish after SIGTERM (30s)"`
@@ -66,18 +77,24 @@ type Settings struct {
 func defaultSettings() Settings {
 	return Settings{
 		Data: "./deferd-data", Listen: "127.0.0.1:8780", Console: "127.0.0.1:8781",
-		S3: "embedded", Runtime: "process", Account: "000000000000",
+		S3: embedded, SNS: embedded, Runtime: "process", Account: "000000000000",
 		StopLimit: 30 * time.Second, History: 7 * 24 * time.Hour,
 		MaxTimeout: time.Hour, MaxTTL: 6 * time.Hour, MaxInstances: 100,
 		InstanceCredentials: true, LogFormat: "text",
 	}
 }
 
-const defaultRegion = "us-east-1"
+const (
+	defaultRegion = "us-east-1"
+	embedded      = "embedded" // of S3 and SNS: our own
+)
 
-// A field is one setting: its key, its usage, and where its value is.
+// A field is one setting: its key, its usage, and where its value is. Secret
+// ones have no flag, which everybody on the machine could read, and are not
+// printed.
 type field struct {
 	key, usage string
+	secret     bool
 	value      reflect.Value
 }
 
@@ -86,7 +103,7 @@ func (s *Settings) fields() []field {
 	fields := make([]field, v.NumField())
 	for i := range fields {
 		tag := v.Type().Field(i).Tag
-		fields[i] = field{tag.Get("yaml"), tag.Get("usage"), v.Field(i)}
+		fields[i] = field{tag.Get("yaml"), tag.Get("usage"), tag.Get("secret") == "true", v.Field(i)}
 	}
 	return fields
 }
@@ -131,6 +148,9 @@ func addFlags(cmd *cobra.Command) {
 	cmd.Flags().String("config", "", "file with these settings, as YAML; or DEFERD_CONFIG")
 	var defaults Settings
 	for _, f := range defaults.fields() {
+		if f.secret {
+			continue
+		}
 		switch f.value.Interface().(type) {
 		case []string:
 			cmd.Flags().StringSlice(f.key, nil, f.usage)
@@ -221,8 +241,14 @@ func (s *Settings) validate() error {
 	} else if !strings.HasPrefix(s.Store, "sqlite:") {
 		refuse("store %q is not sqlite:FILE", s.Store)
 	}
-	if s.S3 != "embedded" && !strings.HasPrefix(s.S3, "https://") && !strings.HasPrefix(s.S3, "http://") {
+	if s.S3 != embedded && !isURL(s.S3) {
 		refuse("s3 %q is neither embedded nor a URL", s.S3)
+	}
+	if s.SNS != embedded && !isURL(s.SNS) {
+		refuse("sns %q is neither embedded nor a URL", s.SNS)
+	}
+	if s.PublicURL != "" && !isURL(s.PublicURL) {
+		refuse("public-url %q is no URL", s.PublicURL)
 	}
 	if s.Runtime != "process" {
 		refuse("runtime %q: this version runs models as processes only", s.Runtime)
@@ -249,6 +275,10 @@ func (s *Settings) validate() error {
 		refuse("console %s is not on loopback: that needs console-password-file", s.Console)
 	}
 	return errors.Join(errs...)
+}
+
+func isURL(text string) bool {
+	return strings.HasPrefix(text, "https://") || strings.HasPrefix(text, "http://")
 }
 
 func isLoopback(address string) bool {
@@ -281,6 +311,11 @@ func configCommand() *cobra.Command {
 		s, err := readSettings(cmd)
 		if err != nil {
 			return usagef("%v", err)
+		}
+		for _, f := range s.fields() {
+			if f.secret {
+				f.value.SetZero()
+			}
 		}
 		b, err := yaml.Marshal(s)
 		if err == nil && *format == jsonFormat {

@@ -76,6 +76,8 @@ func TestSettingsRefused(t *testing.T) {
 		{"duration", "", nil, []string{"--stop-limit", "soon"}, "duration"},
 		{"bool", "", map[string]string{"DEFERD_INSTANCE_CREDENTIALS": "maybe"}, nil, "DEFERD_INSTANCE_CREDENTIALS"},
 		{"every mistake at once", "account: x\ns3: ftp://x\n", nil, nil, "ftp://x"},
+		{"another SNS", "sns: arn\n", nil, nil, "sns"},
+		{"public URL", "", nil, []string{"--public-url", "example.org"}, "public-url"},
 		{"no such file", "", nil, []string{"--config", "/nonexistent"}, "/nonexistent"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
