@@ -20,7 +20,7 @@ var walks = []walk{
 	{"awscli2", cliWalk("DEFERD_AWSCLI2", "aws-cli/2.", awscli2)},
 	{"go", goWalk("sdk")},
 	{"minio", goWalk("minio")},
-	{"js", jsWalk},
+	{"js", jsWalk("walk.js")},
 	{"java", javaWalk},
 }
 
@@ -122,18 +122,20 @@ func goWalk(program string) preparation {
 	}
 }
 
-// jsWalk installs what conformance/js needs. DEFERD_JS_MODULES names a
-// node_modules that has it.
-func jsWalk(t *testing.T) (command, env []string, err error) {
-	dir := t.TempDir()
-	if err := os.CopyFS(dir, os.DirFS("js")); err != nil {
-		return nil, nil, err
+// jsWalk installs what the programs of conformance/js need. DEFERD_JS_MODULES
+// names a node_modules that has it.
+func jsWalk(program string) preparation {
+	return func(t *testing.T) (command, env []string, err error) {
+		dir := t.TempDir()
+		if err := os.CopyFS(dir, os.DirFS("js")); err != nil {
+			return nil, nil, err
+		}
+		command = []string{"node", filepath.Join(dir, program)}
+		if modules := os.Getenv("DEFERD_JS_MODULES"); modules != "" {
+			return command, nil, os.Symlink(modules, filepath.Join(dir, "node_modules"))
+		}
+		return command, nil, setUp(t, dir, []string{"npm", "ci", "--engine-strict", "--ignore-scripts", "--no-audit", "--no-fund"})
 	}
-	command = []string{"node", filepath.Join(dir, "walk.js")}
-	if modules := os.Getenv("DEFERD_JS_MODULES"); modules != "" {
-		return command, nil, os.Symlink(modules, filepath.Join(dir, "node_modules"))
-	}
-	return command, nil, setUp(t, dir, []string{"npm", "ci", "--engine-strict", "--ignore-scripts", "--no-audit", "--no-fund"})
 }
 
 // javaWalk compiles the program in conformance/java. Maven keeps what it needs
