@@ -6,8 +6,8 @@ import (
 )
 
 // A Store keeps everything that must survive: the registry of models,
-// configurations and endpoints, the queue, the access keys, and the documents of
-// the services beside them. What a method that changes something has done is
+// configurations and endpoints, the queue, the access keys, what was measured,
+// and the documents of the services beside them. What a method that changes something has done is
 // durable when it returns nil, except where its comment says otherwise. After an Unavailable error it may or may not have
 // been done; the methods' comments say what a repeat does. All methods may be
 // called concurrently. Each is one transaction.
@@ -16,6 +16,7 @@ type Store interface {
 	Queue
 	Keys
 	Documents
+	History
 
 	// Now is the store's clock, from which all stored times come. It never
 	// goes back, not even over a restart.

@@ -217,6 +217,28 @@ CREATE TABLE document (
 	body    BLOB NOT NULL,
 	PRIMARY KEY (kind, account, name)
 ) WITHOUT ROWID;
+`, `
+-- What was measured: a row for each series and minute that had values. Minutes
+-- are counted since 1970.
+CREATE TABLE series (
+	row        INTEGER PRIMARY KEY AUTOINCREMENT,
+	account    TEXT NOT NULL,
+	namespace  TEXT NOT NULL,
+	metric     TEXT NOT NULL,
+	dimensions TEXT NOT NULL,
+	unit       TEXT NOT NULL,
+	UNIQUE (account, namespace, metric, dimensions, unit)
+);
+CREATE TABLE point (
+	series INTEGER NOT NULL,
+	minute INTEGER NOT NULL,
+	sum    REAL NOT NULL,
+	min    REAL NOT NULL,
+	max    REAL NOT NULL,
+	count  REAL NOT NULL,
+	PRIMARY KEY (series, minute)
+) WITHOUT ROWID;
+CREATE INDEX point_minute ON point (minute);
 `}
 
 // check refuses a file that is not ours, or that a newer deferd wrote.

@@ -83,6 +83,8 @@ func bind(stmt *sqlite.Stmt, i int, a any) {
 		stmt.BindInt64(i, int64(v))
 	case int64:
 		stmt.BindInt64(i, v)
+	case float64:
+		stmt.BindFloat(i, v)
 	case bool:
 		stmt.BindBool(i, v)
 	case string:

@@ -35,6 +35,7 @@ func Run(t *testing.T, f Form) {
 		{"sweep", sweepTests},
 		{"query", queryTests},
 		{"documents", documentTests},
+		{"history", historyTests},
 		{"crash", crashTests},
 	} {
 		t.Run(group.name, func(t *testing.T) {

@@ -1,0 +1,164 @@
+package sqlite
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/deferd/deferd"
+	"zombiezen.com/go/sqlite"
+)
+
+// historyBatch bounds how many points are written in one operation: what is
+// accepted meanwhile waits for it.
+const historyBatch = 200
+
+// AddHistory adds points to those that are there.
+func (s *Store) AddHistory(ctx context.Context, points []deferd.Point) error {
+	for len(points) > 0 {
+		n := min(len(points), historyBatch)
+		batch := points[:n]
+		points = points[n:]
+		err := s.writeUnsynced(ctx, func(t *tx) error {
+			for _, p := range batch {
+				if err := t.addPoint(p); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *tx) addPoint(p deferd.Point) error {
+	row, err := t.seriesRow(p.Series)
+	if err != nil {
+		return err
+	}
+	if row == 0 {
+		s := p.Series
+		err := t.exec("INSERT INTO series (account, namespace, metric, dimensions, unit) VALUES (?, ?, ?, ?, ?)",
+			string(s.Account), s.Namespace, s.Metric, string(s.Dimensions), s.Unit)
+		if err != nil {
+			return err
+		}
+		row = t.conn.LastInsertRowID()
+	}
+	return t.exec(`INSERT INTO point VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE
+		SET sum = sum + ?3, min = min(min, ?4), max = max(max, ?5), count = count + ?6`,
+		row, minuteOf(p.Minute), p.Sum, p.Min, p.Max, p.Count)
+}
+
+// seriesRow is the row of a series; 0 where there is none.
+func (t *tx) seriesRow(s deferd.Series) (row int64, err error) {
+	err = t.query("SELECT row FROM series WHERE account = ? AND namespace = ? AND metric = ? AND dimensions = ? AND unit = ?",
+		func(st *sqlite.Stmt) error {
+			row = st.ColumnInt64(0)
+			return nil
+		}, string(s.Account), s.Namespace, s.Metric, string(s.Dimensions), s.Unit)
+	return row, err
+}
+
+// minuteOf is the minute of a time, as it is stored.
+func minuteOf(at time.Time) int64 { return at.Unix() / 60 }
+
+// Points reads the points of a series. A bound within a minute counts as that
+// minute's beginning.
+func (s *Store) Points(ctx context.Context, of deferd.Series, from, to time.Time) (points []deferd.Point, err error) {
+	err = s.read(ctx, func(t *tx) error {
+		row, err := t.seriesRow(of)
+		if err != nil || row == 0 {
+			return err
+		}
+		return t.query("SELECT minute, sum, min, max, count FROM point WHERE series = ? AND minute >= ? AND minute < ? ORDER BY minute",
+			func(st *sqlite.Stmt) error {
+				points = append(points, deferd.Point{
+					Series: of, Minute: time.Unix(60*st.ColumnInt64(0), 0).UTC(),
+					Sample: deferd.Sample{Sum: st.ColumnFloat(1), Min: st.ColumnFloat(2), Max: st.ColumnFloat(3), Count: st.ColumnFloat(4)},
+				})
+				return nil
+			}, row, minuteOf(from), minuteOf(to))
+	})
+	return points, err
+}
+
+// SeriesList lists series in order. Its token is the last one of the page.
+func (s *Store) SeriesList(ctx context.Context, q deferd.SeriesQuery) (page deferd.Page[deferd.Series], err error) {
+	q.Max = max(q.Max, 1)
+	where := "account = ?"
+	args := []any{string(q.Account)}
+	for column, value := range map[string]string{"namespace": q.Namespace, "metric": q.Metric} {
+		if value != "" {
+			where += " AND " + column + " = ?"
+			args = append(args, value)
+		}
+	}
+	if !q.Since.IsZero() {
+		where += " AND EXISTS (SELECT 1 FROM point WHERE series = series.row AND minute >= ?)"
+		args = append(args, minuteOf(q.Since))
+	}
+	if q.Token != "" {
+		last := strings.Split(q.Token, "\x00")
+		if len(last) != 4 {
+			return page, deferd.Errorf(deferd.Invalid, "the page token is not one of ours")
+		}
+		where += " AND (namespace, metric, dimensions, unit) > (?, ?, ?, ?)"
+		args = append(args, last[0], last[1], last[2], last[3])
+	}
+	err = s.read(ctx, func(t *tx) error {
+		return t.query("SELECT namespace, metric, dimensions, unit FROM series WHERE "+where+" ORDER BY namespace, metric, dimensions, unit",
+			func(st *sqlite.Stmt) error {
+				found := deferd.Series{
+					Account: q.Account, Namespace: st.ColumnText(0), Metric: st.ColumnText(1),
+					Dimensions: deferd.Dimensions(st.ColumnText(2)), Unit: st.ColumnText(3),
+				}
+				if page.Token != "" || !found.Dimensions.Has(q.Dimensions) {
+					return nil
+				}
+				if len(page.Items) == q.Max {
+					l := page.Items[q.Max-1]
+					page.Token = strings.Join([]string{l.Namespace, l.Metric, string(l.Dimensions), l.Unit}, "\x00")
+					return nil
+				}
+				page.Items = append(page.Items, found)
+				return nil
+			}, args...)
+	})
+	return page, err
+}
+
+// PruneHistory deletes old points, and series without any.
+func (s *Store) PruneHistory(ctx context.Context, before time.Time, n int) (pruned int, err error) {
+	err = s.writeUnsynced(ctx, func(t *tx) error {
+		pruned = 0
+		type key struct{ series, minute int64 }
+		var old []key
+		err := t.query("SELECT series, minute FROM point WHERE minute < ? ORDER BY minute LIMIT ?", func(st *sqlite.Stmt) error {
+			old = append(old, key{st.ColumnInt64(0), st.ColumnInt64(1)})
+			return nil
+		}, minuteOf(before), n)
+		if err != nil {
+			return err
+		}
+		touched := map[int64]bool{}
+		for _, k := range old {
+			if err := t.exec("DELETE FROM point WHERE series = ? AND minute = ?", k.series, k.minute); err != nil {
+				return err
+			}
+			touched[k.series] = true
+		}
+		for row := range touched {
+			err := t.exec("DELETE FROM series WHERE row = ?1 AND NOT EXISTS (SELECT 1 FROM point WHERE series = ?1)", row)
+			if err != nil {
+				return err
+			}
+		}
+		pruned = len(old)
+		return nil
+	})
+	return pruned, err
+}
