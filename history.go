@@ -87,11 +87,54 @@ func (s Sample) Average() float64 {
 	return s.Sum / s.Count
 }
 
+// Statistic is the value of a statistic, by CloudWatch's name of it; ok is false
+// for names that a sample does not answer. It is 0 where there are no values.
+func (s Sample) Statistic(name string) (v float64, ok bool) {
+	switch name {
+	case "Average":
+		return s.Average(), true
+	case "Sum":
+		return s.Sum, true
+	case "Minimum":
+		return s.Min, true
+	case "Maximum":
+		return s.Max, true
+	case "SampleCount":
+		return s.Count, true
+	}
+	return 0, false
+}
+
 // A Point is the sample of one minute of a series.
 type Point struct {
 	Series Series
 	Minute time.Time // its beginning
 	Sample
+}
+
+// Aggregate adds up points, which are in order of time, over periods of which
+// one begins at from. Periods without points have none.
+func Aggregate(points []Point, from time.Time, period time.Duration) []Point {
+	var out []Point
+	for _, p := range points {
+		begin := from.Add(floor(p.Minute.Sub(from), period))
+		if n := len(out); n > 0 && out[n-1].Minute.Equal(begin) {
+			out[n-1].Sample = out[n-1].Add(p.Sample)
+			continue
+		}
+		p.Minute = begin
+		out = append(out, p)
+	}
+	return out
+}
+
+// floor is the largest multiple of period that is at most d.
+func floor(d, period time.Duration) time.Duration {
+	n := d / period
+	if d < 0 && d%period != 0 {
+		n--
+	}
+	return n * period
 }
 
 // HistoryKept is how long points are kept.
@@ -107,7 +150,8 @@ type History interface {
 	AddHistory(ctx context.Context, points []Point) error
 
 	// Points reads the points of a series from one minute up to before
-	// another, in order of time. Minutes without values have none.
+	// another, in order of time. Minutes without values have none. A series
+	// without a unit stands for those of all units together.
 	Points(ctx context.Context, s Series, from, to time.Time) ([]Point, error)
 
 	// SeriesList lists the series that have points, in the order of namespace,
@@ -146,9 +190,34 @@ const SageMakerNamespace = "AWS/SageMaker"
 
 // A MetricSpec is a metric that is recorded of endpoints.
 type MetricSpec struct {
-	Name    string
-	Unit    string
-	Variant bool // of each variant; otherwise of the endpoint as a whole
+	Name string
+	Unit string
+	Kind MetricKind
+}
+
+// A MetricKind says what a metric is of, and what it says of a minute in which
+// nothing was recorded.
+type MetricKind int
+
+const (
+	EndpointGauge MetricKind = iota // of the endpoint as a whole, looked at now and then; zero
+	VariantCount                    // of what happened with a variant; zero, of no events
+	VariantTime                     // of how long something took; nothing, since zero would be a lie
+)
+
+// OfVariant reports whether each variant has a metric of this kind.
+func (k MetricKind) OfVariant() bool { return k != EndpointGauge }
+
+// Idle is the sample of a minute in which nothing was recorded; ok is false
+// where there is none.
+func (k MetricKind) Idle() (s Sample, ok bool) {
+	switch k {
+	case EndpointGauge:
+		return SampleOf(0), true
+	case VariantCount:
+		return Sample{}, true
+	}
+	return Sample{}, false
 }
 
 // Names of the metrics that are recorded, as SageMaker spells them.
@@ -173,27 +242,26 @@ const (
 	ModelLatency         = "ModelLatency"
 )
 
-// MetricSpecs are all metrics that are recorded of endpoints. An endpoint
-// without work has each of them all the same, at zero.
+// MetricSpecs are all metrics that are recorded of endpoints.
 var MetricSpecs = []MetricSpec{
-	{BacklogSize, "Count", false},
-	{BacklogSizePerInstance, "Count", false},
-	{AgeOfOldestRequest, "Seconds", false},
-	{BacklogWithoutCapacity, "Count", false},
+	{BacklogSize, "Count", EndpointGauge},
+	{BacklogSizePerInstance, "Count", EndpointGauge},
+	{AgeOfOldestRequest, "Seconds", EndpointGauge},
+	{BacklogWithoutCapacity, "Count", EndpointGauge},
 
-	{DownloadFailures, "Count", true},
-	{UploadFailures, "Count", true},
-	{NotificationFailures, "Count", true},
-	{DownloadLatency, "Microseconds", true},
-	{UploadLatency, "Microseconds", true},
-	{ExpiredRequests, "Count", true},
-	{InvocationFailures, "Count", true},
-	{InvocationsProcessed, "Count", true},
-	{TimeInBacklog, "Milliseconds", true},
-	{ProcessingTime, "Milliseconds", true},
-	{Invocation4XXErrors, "None", true},
-	{Invocation5XXErrors, "None", true},
-	{ModelLatency, "Microseconds", true},
+	{DownloadFailures, "Count", VariantCount},
+	{UploadFailures, "Count", VariantCount},
+	{NotificationFailures, "Count", VariantCount},
+	{DownloadLatency, "Microseconds", VariantTime},
+	{UploadLatency, "Microseconds", VariantTime},
+	{ExpiredRequests, "Count", VariantCount},
+	{InvocationFailures, "Count", VariantCount},
+	{InvocationsProcessed, "Count", VariantCount},
+	{TimeInBacklog, "Milliseconds", VariantTime},
+	{ProcessingTime, "Milliseconds", VariantTime},
+	{Invocation4XXErrors, "None", VariantCount},
+	{Invocation5XXErrors, "None", VariantCount},
+	{ModelLatency, "Microseconds", VariantTime},
 }
 
 // metricAliases are other spellings of recorded metrics.
@@ -215,7 +283,7 @@ func FindMetric(name string) (MetricSpec, bool) {
 // the variant.
 func EndpointSeries(a AccountID, m MetricSpec, e EndpointName, v VariantName) Series {
 	dims := []Dimension{{"EndpointName", string(e)}}
-	if m.Variant {
+	if m.Kind.OfVariant() {
 		dims = append(dims, Dimension{"VariantName", string(v)})
 	}
 	return Series{Account: a, Namespace: SageMakerNamespace, Metric: m.Name, Dimensions: MakeDimensions(dims...), Unit: m.Unit}

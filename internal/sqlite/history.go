@@ -70,18 +70,15 @@ func minuteOf(at time.Time) int64 { return at.Unix() / 60 }
 // minute's beginning.
 func (s *Store) Points(ctx context.Context, of deferd.Series, from, to time.Time) (points []deferd.Point, err error) {
 	err = s.read(ctx, func(t *tx) error {
-		row, err := t.seriesRow(of)
-		if err != nil || row == 0 {
-			return err
-		}
-		return t.query("SELECT minute, sum, min, max, count FROM point WHERE series = ? AND minute >= ? AND minute < ? ORDER BY minute",
-			func(st *sqlite.Stmt) error {
-				points = append(points, deferd.Point{
-					Series: of, Minute: time.Unix(60*st.ColumnInt64(0), 0).UTC(),
-					Sample: deferd.Sample{Sum: st.ColumnFloat(1), Min: st.ColumnFloat(2), Max: st.ColumnFloat(3), Count: st.ColumnFloat(4)},
-				})
-				return nil
-			}, row, minuteOf(from), minuteOf(to))
+		return t.query(`SELECT minute, sum(sum), min(min), max(max), sum(count) FROM point
+			WHERE series IN (SELECT row FROM series WHERE account = ?1 AND namespace = ?2 AND metric = ?3 AND dimensions = ?4 AND (unit = ?5 OR ?5 = ''))
+			AND minute >= ?6 AND minute < ?7 GROUP BY minute ORDER BY minute`, func(st *sqlite.Stmt) error {
+			points = append(points, deferd.Point{
+				Series: of, Minute: time.Unix(60*st.ColumnInt64(0), 0).UTC(),
+				Sample: deferd.Sample{Sum: st.ColumnFloat(1), Min: st.ColumnFloat(2), Max: st.ColumnFloat(3), Count: st.ColumnFloat(4)},
+			})
+			return nil
+		}, string(of.Account), of.Namespace, of.Metric, string(of.Dimensions), of.Unit, minuteOf(from), minuteOf(to))
 	})
 	return points, err
 }

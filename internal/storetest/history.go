@@ -51,6 +51,10 @@ var historyTests = map[string]func(*testing.T, *fixture){
 		for _, o := range others {
 			x.wantPoints(t, o, at, at.Add(time.Hour))
 		}
+		x.addHistory(t, deferd.Point{Series: others[4], Minute: at, Sample: deferd.SampleOf(2)})
+		all := s
+		all.Unit = ""
+		x.wantPoints(t, all, at, at.Add(time.Hour), deferd.Point{Series: all, Minute: at, Sample: deferd.Sample{Sum: 3, Min: 1, Max: 2, Count: 2}})
 	},
 	"series are listed in pages": func(t *testing.T, x *fixture) {
 		at := x.clock.Now().Truncate(time.Minute)
