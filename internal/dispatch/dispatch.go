@@ -39,6 +39,10 @@ type Config struct {
 	// HoldClaims lets claims wait until Published: an input may be an output that
 	// was seen in an earlier life and that a crash has taken back.
 	HoldClaims bool
+
+	// Finished is told of every invocation that has ended, once its outcome is
+	// where it is going to be. It must not block. Nil: nobody is told.
+	Finished func(deferd.Publication)
 }
 
 // A Dispatch serves the agents of one server.

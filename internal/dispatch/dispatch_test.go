@@ -30,6 +30,7 @@ type bench struct {
 	objects *faultyObjects
 	ahead   *atomic.Int64 // how far the clock was turned
 	lines   lines         // of the log
+	ended   atomic.Int64  // invocations that the Dispatch has told of
 }
 
 // lines are what was logged.
@@ -69,7 +70,8 @@ func newBench(t *testing.T) *bench {
 	t.Cleanup(func() { objects.Close() })
 	b.must(objects.CreateBucket(t.Context(), "bkt"))
 	b.store, b.objects = &countingStore{Store: storetest.Serial(store), CommitStats: store.CommitStats}, &faultyObjects{Store: objects}
-	b.Dispatch = New(Config{Store: b.store, Objects: b.objects, Logger: slog.New(slog.NewTextHandler(&b.lines, nil))})
+	b.Dispatch = New(Config{Store: b.store, Objects: b.objects, Logger: slog.New(slog.NewTextHandler(&b.lines, nil)),
+		Finished: func(deferd.Publication) { b.ended.Add(1) }})
 	b.addEndpoint()
 	return b
 }

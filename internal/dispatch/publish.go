@@ -54,6 +54,7 @@ type publisher struct {
 	early   deferd.EarlyObjectStore // objects, if it is one; else nil
 	log     *slog.Logger
 	workers int
+	told    func(deferd.Publication) // of what has ended; may be nil
 
 	finishing sync.WaitGroup // those who wait until what is visible is durable
 	awaiting  chan struct{}  // has room for as many of them as there may be
@@ -89,7 +90,7 @@ const maxAwaiting = 1024
 func newPublisher(c Config) *publisher {
 	early, _ := c.Objects.(deferd.EarlyObjectStore)
 	p := &publisher{
-		store: c.Store, objects: c.Objects, early: early, log: c.Logger, workers: c.Publishers,
+		store: c.Store, objects: c.Objects, early: early, log: c.Logger, workers: c.Publishers, told: c.Finished,
 		awaiting: make(chan struct{}, maxAwaiting), seed: maphash.MakeSeed(),
 		caughtUp: make(chan struct{}), known: map[deferd.Sequence]bool{}, more: make(chan struct{}, 1),
 	}
@@ -249,7 +250,7 @@ func (p *publisher) work(ctx context.Context, j job) {
 		p.conclude(ctx, j, e, err)
 		return
 	}
-	j.shown = e.decision
+	j.shown = e.pub.Decision
 	select {
 	case p.awaiting <- struct{}{}:
 	case <-ctx.Done():
@@ -290,9 +291,13 @@ func (p *publisher) conclude(ctx context.Context, j job, e ending, err error) {
 // An ending is what is left to do of an outcome that is where it is going to
 // be. The zero value is nothing.
 type ending struct {
-	id       deferd.InvocationID
-	decision int
-	early    bool // the object is visible, but perhaps not durable
+	pub   *deferd.Publication // without its body; nil: nothing is left to do
+	early bool                // its object is visible, but perhaps not durable
+}
+
+func endingOf(pub deferd.Publication, early bool) ending {
+	pub.Outcome.Body = nil
+	return ending{&pub, early}
 }
 
 // publish makes one outcome visible. An error says that it is to be tried again.
@@ -307,12 +312,12 @@ func (p *publisher) publish(ctx context.Context, j job) (ending, error) {
 	pub := ps[0]
 	inv := pub.Invocation
 	if j.shown == pub.Decision {
-		return ending{inv.ID, pub.Decision, true}, nil
+		return endingOf(pub, true), nil
 	}
 	if !pub.GivenUp {
 		early, err := p.makeVisible(ctx, pub, j)
 		if err == nil {
-			return ending{inv.ID, pub.Decision, early}, nil
+			return endingOf(pub, early), nil
 		}
 		if ctx.Err() != nil || p.store.Now().Sub(inv.Settled) < patienceFor(err) {
 			return ending{}, fmt.Errorf("publish invocation %s: %w", inv.ID, err)
@@ -422,7 +427,7 @@ func (p *publisher) giveUp(ctx context.Context, pub deferd.Publication) (ending,
 	inv := pub.Invocation
 	if pub.Decision > 1 {
 		// Not even the failure object can be written; the status says why.
-		return ending{inv.ID, pub.Decision, false}, nil
+		return endingOf(pub, false), nil
 	}
 	if err := p.store.GiveUp(ctx, inv.ID); err != nil {
 		return ending{}, err
@@ -435,7 +440,7 @@ func (p *publisher) giveUp(ctx context.Context, pub deferd.Publication) (ending,
 	info, err := p.objects.Head(ctx, inv.Object(inv.Verdict))
 	switch {
 	case err == nil && info.Metadata[mark] == string(inv.ID):
-		return ending{inv.ID, pub.Decision, p.early != nil}, nil
+		return endingOf(pub, p.early != nil), nil
 	case err != nil && patienceFor(err) == patience && p.store.Now().Sub(inv.Settled) < 2*patience:
 		return ending{}, fmt.Errorf("look whether invocation %s was published: %w", inv.ID, err)
 	}
@@ -449,13 +454,16 @@ func (p *publisher) giveUp(ctx context.Context, pub deferd.Publication) (ending,
 
 // finish ends an invocation.
 func (p *publisher) finish(ctx context.Context, e ending) error {
-	if e == (ending{}) {
+	if e.pub == nil {
 		return nil
 	}
-	if err := p.store.Finish(ctx, e.id, e.decision); err != nil {
+	if err := p.store.Finish(ctx, e.pub.Invocation.ID, e.pub.Decision); err != nil {
 		return err
 	}
 	p.published.Add(1)
+	if p.told != nil {
+		p.told(*e.pub)
+	}
 	return nil
 }
 

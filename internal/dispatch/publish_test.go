@@ -35,6 +35,9 @@ func TestPublish(t *testing.T) {
 	if s := b.Stats(); s.Published != 1 || s.ToPublish != 0 {
 		t.Errorf("stats %+v", s)
 	}
+	if n := b.ended.Load(); n != 1 {
+		t.Errorf("told of %d ends, want 1", n)
+	}
 }
 
 // TestPublishOverAnother has two invocations whose caller gave them one name.
