@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"go/format"
 	"maps"
@@ -18,7 +19,7 @@ func generate(models, out string) error {
 		if err != nil {
 			return err
 		}
-		e := emitter{service: s.name, title: s.title, model: m, constraints: map[string]bool{}}
+		e := emitter{service: s.name, title: s.title, renamed: s.renamed, model: m, constraints: map[string]bool{}}
 		text, err := e.file()
 		if err != nil {
 			return fmt.Errorf("generate %s: %w", s.name, err)
@@ -34,6 +35,7 @@ func generate(models, out string) error {
 type emitter struct {
 	service     string
 	title       string
+	renamed     map[string]string
 	model       *model
 	constraints map[string]bool // shapes whose table is needed
 	buf         bytes.Buffer
@@ -149,7 +151,7 @@ func (e *emitter) decoder(name string, op *operation) {
 }
 
 func (e *emitter) structure(name string) {
-	e.printf("// %s is AWS's structure of that name.\ntype %s struct {\n", name, name)
+	e.printf("// %s is AWS's structure %s.\ntype %s struct {\n", e.named(name), cmp.Or(e.renamedFrom(name), "of that name"), e.named(name))
 	for _, m := range e.model.Shapes[name].Members {
 		tag := m.Name + ",omitempty"
 		switch {
@@ -163,6 +165,17 @@ func (e *emitter) structure(name string) {
 	e.printf("}\n\n")
 }
 
+// named is the Go name of a structure.
+func (e *emitter) named(name string) string { return cmp.Or(e.renamed[name], name) }
+
+// renamedFrom is AWS's name of a structure where its Go name is another.
+func (e *emitter) renamedFrom(name string) string {
+	if e.renamed[name] == "" {
+		return ""
+	}
+	return name
+}
+
 // goType is the type of a member.
 func (e *emitter) goType(name string) string {
 	s := e.model.Shapes[name]
@@ -174,7 +187,7 @@ func (e *emitter) goType(name string) string {
 	case "blob":
 		return "[]byte"
 	case "structure":
-		return "*" + name
+		return "*" + e.named(name)
 	}
 	scalar := map[string]string{
 		"string": "string", "boolean": "bool", "integer": "int32", "long": "int64",
@@ -189,7 +202,7 @@ func (e *emitter) goType(name string) string {
 // check writes the method that checks a structure.
 func (e *emitter) check(name string) {
 	s := e.model.Shapes[name]
-	e.printf("func (x *%s) check(c *checker) {\n", name)
+	e.printf("func (x *%s) check(c *checker) {\n", e.named(name))
 	for _, m := range s.Members {
 		e.checkMember(m, slices.Contains(s.Required, m.Name))
 	}

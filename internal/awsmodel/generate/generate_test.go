@@ -74,6 +74,12 @@ func TestRewrittenPatterns(t *testing.T) {
 	}{
 		{`\p{ASCII}*`, []string{"", "a\x00\x7f"}, []string{"é"}},
 		{`\A\S[\p{Print}]*\z`, []string{"a", "a b~"}, []string{"", " a", "a\n", "aé"}},
+		{`\p{Print}+`, []string{"a b~"}, []string{"", "a\n", "é"}},
+		{`[\u0020-\uD7FF\uE000-\uFFFD\uD800\uDC00-\uDBFF\uDFFF\r\n\t]*`, []string{"", "é \U0001F600\n"}, []string{"\x00", "\x1f"}},
+		{
+			`(?!((^[ ]+.*)|(.*([\u0000-\u001f]|[\u007f-\u009f]|[:/|])+.*)|(.*[ ]+$))).+`,
+			[]string{"a", "a b", "é-1"}, []string{"", " a", "a ", "a/b", "a:b", "a|b", "a\nb", "a\u0085"},
+		},
 		{`[\u0020-\uD7FF]+`, []string{"é "}, []string{"\t"}},
 		{`(?!\s*$).+`, []string{"a", " a "}, []string{"", "  ", "a\nb"}},
 		{`/(?!.*\.\.)[a-zA-Z0-9/_.\-]+`, []string{"/a", "/.", "/a.b/c.", "/-"}, []string{"/", "/..", "/a..b", "a", "/a b"}},

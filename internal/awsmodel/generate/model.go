@@ -18,21 +18,30 @@ type service struct {
 	title      string // in Go identifiers
 	data       string // folder below botocore's data
 	operations []string
+
+	// renamed has the Go names of structures that another service has, too.
+	renamed map[string]string
 }
 
 // services lists everything that is generated; an operation is added here.
 var services = []service{
 	{"runtime", "Runtime", "sagemaker-runtime/2017-05-13", []string{
 		"InvokeEndpoint", "InvokeEndpointAsync", "InvokeEndpointWithResponseStream",
-	}},
+	}, nil},
 	{"sagemaker", "SageMaker", "sagemaker/2017-07-24", []string{
 		"CreateModel", "DescribeModel", "DeleteModel", "ListModels",
 		"CreateEndpointConfig", "DescribeEndpointConfig", "DeleteEndpointConfig", "ListEndpointConfigs",
 		"CreateEndpoint", "DescribeEndpoint", "DeleteEndpoint", "ListEndpoints",
 		"UpdateEndpoint", "UpdateEndpointWeightsAndCapacities",
 		"AddTags", "ListTags", "DeleteTags",
-	}},
-	{"sts", "STS", "sts/2011-06-15", []string{"GetCallerIdentity"}},
+	}, nil},
+	{"sts", "STS", "sts/2011-06-15", []string{"GetCallerIdentity"}, nil},
+	{"autoscaling", "AutoScaling", "application-autoscaling/2016-02-06", []string{
+		"RegisterScalableTarget", "DeregisterScalableTarget", "DescribeScalableTargets",
+		"PutScalingPolicy", "DeleteScalingPolicy", "DescribeScalingPolicies", "DescribeScalingActivities",
+		"PutScheduledAction", "DeleteScheduledAction", "DescribeScheduledActions",
+		"ListTagsForResource", "TagResource", "UntagResource",
+	}, map[string]string{"Alarm": "ScalingAlarm"}},
 }
 
 // A model is what we read of a service-2.json. Fields that are not here are

@@ -17,6 +17,12 @@ var byHand = map[string]string{
 	`(?!\s*$).+`: `.*\S.*`,
 	// The name does not end in a hyphen.
 	`(arn:aws[a-z\-]*:sagemaker:[a-z0-9\-]*:[0-9]{12}:[a-z\-]*\/)?([a-zA-Z0-9]([a-zA-Z0-9-]){0,62})(?<!-)(\/[0-9]{1,9})?`: `(?:arn:aws[a-z\-]*:sagemaker:[a-z0-9\-]*:[0-9]{12}:[a-z\-]*/)?[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(?:/[0-9]{1,9})?`,
+	// A class outside brackets.
+	`\p{Print}+`: `[\x20-\x7E]+`,
+	// The last class is of what UTF-16 takes two words for.
+	`[\u0020-\uD7FF\uE000-\uFFFD\uD800\uDC00-\uDBFF\uDFFF\r\n\t]*`: `[\x{20}-\x{D7FF}\x{E000}-\x{FFFD}\x{10000}-\x{10FFFF}\r\n\t]*`,
+	// No control characters, colons, slashes and bars, no blanks at either end.
+	`(?!((^[ ]+.*)|(.*([\u0000-\u001f]|[\u007f-\u009f]|[:/|])+.*)|(.*[ ]+$))).+`: `[^\x00-\x20\x7F-\x{9F}:/|](?:[^\x00-\x1F\x7F-\x{9F}:/|]*[^\x00-\x20\x7F-\x{9F}:/|])?`,
 	// No two dots in a row.
 	`/(?!.*\.\.)[a-zA-Z0-9/_.\-]+`: `/(?:(?:\.?[a-zA-Z0-9/_\-])+\.?|\.)`,
 }
