@@ -67,6 +67,15 @@ func assign(dst reflect.Value, src any) error {
 		return nil
 	}
 	switch src := src.(type) {
+	case int64, uint64, float64: // of CBOR
+		return assignNumber(dst, json.Number(fmt.Sprint(src)))
+	case time.Time:
+		if dst.Type() != timestampType {
+			return mismatch("TIMESTAMP_VALUE", dst)
+		}
+		dst.Set(reflect.ValueOf(Timestamp{src.UTC().Round(time.Millisecond)}))
+	case []byte:
+		return mismatch("BLOB_VALUE", dst)
 	case map[string]any:
 		return assignObject(dst, src)
 	case []any:
@@ -92,8 +101,7 @@ func assignObject(dst reflect.Value, src map[string]any) error {
 	case dst.Type() == timestampType:
 	case dst.Kind() == reflect.Struct:
 		for i := range dst.NumField() {
-			name, _, _ := strings.Cut(dst.Type().Field(i).Tag.Get("json"), ",")
-			if err := assign(dst.Field(i), src[name]); err != nil {
+			if err := assign(dst.Field(i), src[memberName(dst.Type().Field(i))]); err != nil {
 				return err
 			}
 		}
@@ -129,10 +137,16 @@ func assignList(dst reflect.Value, src []any) error {
 
 func assignNumber(dst reflect.Value, src json.Number) error {
 	f, err := src.Float64()
-	if err != nil {
+	if err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
 		return serializationErrorf("The number %s is out of range.", src)
 	}
 	switch {
+	case dst.Kind() == reflect.Int64:
+		n, err := strconv.ParseInt(src.String(), 10, 64)
+		if err != nil {
+			return serializationErrorf("The number %s is not a 64-bit integer.", src)
+		}
+		dst.SetInt(n)
 	case dst.CanInt():
 		if f != math.Trunc(f) || f < math.MinInt32 || f > math.MaxInt32 {
 			return serializationErrorf("The number %s is not a 32-bit integer.", src)
@@ -159,7 +173,7 @@ var maxTimestamp = float64(time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC).Unix
 
 func mismatch(found string, dst reflect.Value) error {
 	wanted := map[reflect.Kind]string{
-		reflect.String: "a String", reflect.Bool: "a Boolean", reflect.Int32: "an Integer", reflect.Float32: "a Float",
+		reflect.String: "a String", reflect.Bool: "a Boolean", reflect.Int32: "an Integer", reflect.Int64: "a Long", reflect.Float32: "a Float", reflect.Float64: "a Double",
 		reflect.Slice: "a List", reflect.Map: "a Map", reflect.Struct: "a Structure",
 	}[dst.Kind()]
 	if dst.Type() == timestampType {

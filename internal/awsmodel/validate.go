@@ -143,6 +143,13 @@ func (c *checker) texts(at string, v []string, required bool, list, item *constr
 	}
 }
 
+// numbers checks a list of numbers, which have no constraints of their own.
+func (c *checker) numbers(at string, v []float64, required bool, list *constraint) {
+	if c.present(at, v != nil, required) {
+		c.length(at, "", len(v), list)
+	}
+}
+
 // textMap checks a map of strings. Its values are often secrets, so they are
 // never printed.
 func (c *checker) textMap(at string, v map[string]string, required bool, m, key, value *constraint) {

@@ -222,6 +222,8 @@ func (e *emitter) checkMember(m member, required bool) {
 			e.printf("checkStructs(c, %s, &%s)\n", at, e.table(m.Shape))
 		case "string":
 			e.printf("c.texts(%s, &%s, &%s)\n", at, e.table(m.Shape), e.table(item))
+		case "double":
+			e.printf("c.numbers(%s, &%s)\n", at, e.table(m.Shape))
 		default:
 			e.fail("list %s: no check for its items", m.Shape)
 		}

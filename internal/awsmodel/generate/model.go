@@ -42,6 +42,15 @@ var services = []service{
 		"PutScheduledAction", "DeleteScheduledAction", "DescribeScheduledActions",
 		"ListTagsForResource", "TagResource", "UntagResource",
 	}, map[string]string{"Alarm": "ScalingAlarm"}},
+	{"cloudwatch", "CloudWatch", "cloudwatch/2010-08-01", []string{
+		"PutMetricAlarm", "DescribeAlarms", "DescribeAlarmsForMetric", "DeleteAlarms", "SetAlarmState",
+		"EnableAlarmActions", "DisableAlarmActions",
+		"GetMetricStatistics", "GetMetricData", "ListMetrics", "PutMetricData",
+		"ListTagsForResource", "TagResource", "UntagResource",
+	}, map[string]string{"Tag": "AlarmTag"}},
+	{"logs", "Logs", "logs/2014-03-28", []string{
+		"DescribeLogGroups", "DescribeLogStreams", "GetLogEvents", "FilterLogEvents",
+	}, nil},
 }
 
 // A model is what we read of a service-2.json. Fields that are not here are
