@@ -22,6 +22,8 @@ const (
 	restJSON          // of the runtime and of our own operations
 	json11            // of the control plane
 	query             // of STS and IAM
+	json10            // of CloudWatch, one of three
+	rpcCBOR           // another one
 )
 
 // dialects are what differs between the protocols besides the form of errors.
@@ -36,6 +38,8 @@ var dialects = [...]struct {
 	restJSON: {"application/json", "x-amzn-RequestId", sigv4.JSON, "ValidationError", "AccessDeniedException"},
 	json11:   {"application/x-amz-json-1.1", "x-amzn-RequestId", sigv4.JSON, "ValidationException", "AccessDeniedException"},
 	query:    {"text/xml", "x-amzn-RequestId", sigv4.Query, "ValidationError", "AccessDenied"},
+	json10:   {"application/x-amz-json-1.0", "x-amzn-RequestId", sigv4.JSON, "ValidationError", "AccessDenied"},
+	rpcCBOR:  {"application/cbor", "x-amzn-RequestId", sigv4.JSON, "ValidationError", "AccessDenied"},
 }
 
 func (p protocol) contentType() string     { return dialects[p].contentType }
@@ -133,6 +137,8 @@ func (c *call) write(f *failure) {
 		}{code, f.msg})
 	case query:
 		body = queryError(f, code, c.id)
+	case json10, rpcCBOR:
+		body = c.cloudWatchError(f, code)
 	default:
 		body = s3Error(f, code, c.r.URL.Path, c.id)
 	}

@@ -51,24 +51,44 @@ func (s *Server) controlPlane() map[string]operation {
 	}
 }
 
-// control makes an operation of a handler whose request is an I.
+// control makes an operation of the control plane.
 func control[I any, P interface {
 	*I
 	awsmodel.Input
 }](resource func(*call, P) string, handle func(*call, P) (any, error)) operation {
+	return operationOf("sagemaker", resource, handle)
+}
+
+// operationOf makes an operation, of a service as actions call it, of a handler
+// whose request is an I.
+func operationOf[I any, P interface {
+	*I
+	awsmodel.Input
+}](service string, resource func(*call, P) string, handle func(*call, P) (any, error)) operation {
 	return func(c *call, name string) (any, error) {
 		in := P(new(I))
-		if err := awsmodel.Decode(c.body, in); err != nil {
+		if err := c.decode(in); err != nil {
 			return nil, err
 		}
 		if err := in.Validate(c.server.Limits); err != nil {
 			return nil, err
 		}
-		if err := c.authorize("sagemaker:"+name, resource(c, in)); err != nil {
+		if err := c.authorize(service+":"+name, resource(c, in)); err != nil {
 			return nil, err
 		}
 		return handle(c, in)
 	}
+}
+
+// decode reads the request in the call's protocol.
+func (c *call) decode(in any) error {
+	switch c.protocol {
+	case rpcCBOR:
+		return awsmodel.DecodeCBOR(c.body, in)
+	case query:
+		return awsmodel.DecodeQuery(form(c.r, c.body), in)
+	}
+	return awsmodel.Decode(c.body, in)
 }
 
 // anything is the resource of an operation that names none.

@@ -40,6 +40,13 @@ type Config struct {
 	// so that its instances follow at once. It must not block. Nil: nobody is told.
 	Changed func(deferd.EndpointID)
 
+	// History is what was measured. Nil: CloudWatch is not offered.
+	History deferd.History
+
+	// AlarmChanged is told of an alarm whose state was set by hand. It must not
+	// block. Nil: nobody is told.
+	AlarmChanged func(deferd.AlarmChange)
+
 	// Status says what runs of an endpoint's fleet. Variants that it leaves out
 	// have no instances. Nil: nothing runs.
 	Status func(id deferd.EndpointID, fleet int) map[deferd.VariantName]VariantStatus
@@ -68,6 +75,7 @@ type Server struct {
 	Config
 	configs configCache
 	control map[string]operation // of the control plane, by name
+	watch   map[string]operation // of CloudWatch, by name
 	room    *semaphore.Weighted  // for bodies that are in memory, in bytes
 	wide    *semaphore.Weighted  // of that for those that are larger than any invocation's
 
@@ -82,6 +90,9 @@ func New(c Config) *Server {
 	if c.Status == nil {
 		c.Status = func(deferd.EndpointID, int) map[deferd.VariantName]VariantStatus { return nil }
 	}
+	if c.AlarmChanged == nil {
+		c.AlarmChanged = func(deferd.AlarmChange) {}
+	}
 	if c.Ready == nil {
 		c.Ready = func() error { return nil }
 	}
@@ -90,6 +101,7 @@ func New(c Config) *Server {
 	s.wide = semaphore.NewWeighted(wideRoom)
 	s.configs.load = c.Store.ConfigByID
 	s.control = s.controlPlane()
+	s.watch = s.cloudWatch()
 	return s
 }
 
@@ -128,6 +140,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		}
 		c.protocol = query
 		c.answer(s.signed(c, scope.Service, s.sns))
+	case "monitoring":
+		c.protocol = cloudWatchProtocol(r)
+		c.answer(s.signed(c, scope.Service, s.monitoring))
 	case "":
 		c.answer(s.unsigned(c))
 	default:

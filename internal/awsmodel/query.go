@@ -165,7 +165,7 @@ func writeElement(b *bytes.Buffer, name string, v reflect.Value) {
 			writeElement(b, name, v.Elem())
 		}
 		return
-	case reflect.Slice:
+	case reflect.Slice, reflect.Map:
 		if v.IsNil() {
 			return
 		}
@@ -181,6 +181,15 @@ func writeElement(b *bytes.Buffer, name string, v reflect.Value) {
 	case v.Kind() == reflect.Slice:
 		for i := range v.Len() {
 			writeElement(b, "member", v.Index(i))
+		}
+	case v.Kind() == reflect.Map:
+		keys := v.MapKeys()
+		slices.SortFunc(keys, func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
+		for _, key := range keys {
+			b.WriteString("<entry>")
+			writeElement(b, "key", key)
+			writeElement(b, "value", v.MapIndex(key))
+			b.WriteString("</entry>")
 		}
 	case v.CanFloat():
 		b.WriteString(strconv.FormatFloat(v.Float(), 'f', -1, 64))
