@@ -1,9 +1,12 @@
 package main
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/deferd/deferd"
+	"github.com/deferd/deferd/internal/scheduler"
 	"github.com/deferd/deferd/internal/telemetry"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -16,6 +19,7 @@ func (srv *server) metrics() *prometheus.Registry {
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		telemetry.NewCollector(srv.metricSource()),
+		srv.latencies,
 	)
 	return r
 }
@@ -23,7 +27,7 @@ func (srv *server) metrics() *prometheus.Registry {
 func (srv *server) metricSource() telemetry.Source {
 	d := srv.dispatch
 	return telemetry.Source{
-		Endpoints: srv.scheduler.Endpoints,
+		Endpoints: srv.busyEndpoints,
 		Endpoint:  srv.store.EndpointByID,
 		Counts:    srv.store.Counts,
 		Oldest:    srv.store.OldestQueued,
@@ -32,12 +36,21 @@ func (srv *server) metricSource() telemetry.Source {
 			n := srv.scheduler.AllInstances(id)
 			return n.Ready, n.Starting, n.Busy
 		},
+		Slots: func() []telemetry.Slots {
+			var all []telemetry.Slots
+			for _, s := range srv.history.Slots() {
+				all = append(all, telemetry.Slots(s))
+			}
+			return all
+		},
+		Attempts: func() map[deferd.Reason]int64 { return srv.history.Attempts().Ended },
 		Gauges: map[string]func() float64{
 			"deferd_claims_waiting":             func() float64 { return float64(d.Stats().ClaimsWaiting) },
 			"deferd_outcomes_to_publish":        func() float64 { return float64(d.Stats().ToPublish) },
 			"deferd_store_clock_offset_seconds": func() float64 { return time.Until(srv.store.Now()).Seconds() },
 		},
 		Counters: map[string]func() float64{
+			"deferd_leases_lost_total":        func() float64 { return float64(srv.history.Attempts().Lost) },
 			"deferd_outcomes_published_total": func() float64 { return float64(d.Stats().Published) },
 			"deferd_publish_retries_total":    func() float64 { return float64(d.Stats().PublishRetries) },
 			"deferd_settles_refused_total":    func() float64 { return float64(d.Stats().SettlesRefused) },
@@ -45,4 +58,18 @@ func (srv *server) metricSource() telemetry.Source {
 			"deferd_store_operations_total":   func() float64 { _, n := srv.store.CommitStats(); return float64(n) },
 		},
 	}
+}
+
+// busyEndpoints are those that have instances, or work, or had some lately.
+func (srv *server) busyEndpoints() []deferd.EndpointID {
+	busy := map[deferd.EndpointID]bool{}
+	for _, id := range srv.history.Recent() {
+		busy[id] = true
+	}
+	for _, id := range srv.scheduler.Endpoints() {
+		if srv.scheduler.AllInstances(id) != (scheduler.InstanceCounts{}) {
+			busy[id] = true
+		}
+	}
+	return slices.Collect(maps.Keys(busy))
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/deferd/deferd/internal/agent"
 	"github.com/deferd/deferd/internal/dispatch"
 	"github.com/deferd/deferd/internal/faulty"
+	"github.com/deferd/deferd/internal/history"
 	"github.com/deferd/deferd/internal/keyring"
 	"github.com/deferd/deferd/internal/modeldata"
 	"github.com/deferd/deferd/internal/objectserver"
@@ -23,6 +24,7 @@ import (
 	"github.com/deferd/deferd/internal/s3"
 	"github.com/deferd/deferd/internal/scheduler"
 	"github.com/deferd/deferd/internal/sqlite"
+	"github.com/deferd/deferd/internal/telemetry"
 	"github.com/deferd/deferd/internal/topics"
 )
 
@@ -38,7 +40,10 @@ type server struct {
 	faults    *faulty.Cue         // nil where nothing is to break on purpose
 	embedded  *objectserver.Store // nil where another S3 is used
 	objects   deferd.ObjectStore
+	latencies *telemetry.Latencies
+	history   *history.Recorder
 	dispatch  *dispatch.Dispatch
+	work      deferd.Work // the dispatch as agents see it
 	runtime   *process.Runtime
 	scheduler *scheduler.Scheduler
 	logs      *dataLogs
@@ -95,7 +100,11 @@ func build(ctx context.Context, s Settings, url string, log *slog.Logger) (srv *
 	if err := srv.prepareKeys(ctx); err != nil {
 		return srv, err
 	}
-	srv.dispatch = dispatch.New(dispatch.Config{Store: srv.queue, Objects: srv.objects, Logger: log, HoldClaims: srv.embedded != nil})
+	srv.buildHistory()
+	srv.dispatch = dispatch.New(dispatch.Config{
+		Store: srv.queue, Objects: srv.objects, Logger: log, HoldClaims: srv.embedded != nil, Finished: srv.history.Finished,
+	})
+	srv.work = srv.history.Work(srv.dispatch)
 	if err := srv.openNotifier(ctx); err != nil {
 		return srv, err
 	}
@@ -198,10 +207,21 @@ func (srv *server) buildRuntime() error {
 	return err
 }
 
+// buildHistory has everything measured that goes through the queue.
+func (srv *server) buildHistory() {
+	srv.latencies = telemetry.NewLatencies(srv.store.EndpointByID, srv.store.Now)
+	srv.history = history.New(history.Config{
+		Store: srv.queue, Account: deferd.AccountID(srv.settings.Account), Logger: srv.log,
+		Instances: func(id deferd.EndpointID) int { return srv.scheduler.AllInstances(id).Ready },
+		Observe:   srv.latencies.Observe, Stored: srv.latencies.Stored,
+	})
+	srv.queue = srv.history.Store(srv.queue)
+}
+
 // newAgent makes the agent of an instance in this process.
 func (srv *server) newAgent(i scheduler.Instance) scheduler.Agent {
 	return agent.New(agent.Config{
-		Work: srv.dispatch, Session: i.Session, Addr: i.Addr, Gone: i.Gone, Exit: i.Exit,
+		Work: srv.work, Session: i.Session, Addr: i.Addr, Gone: i.Gone, Exit: i.Exit,
 		StartupTimeout: i.StartupTimeout, StopLimit: srv.settings.StopLimit, SlotWait: srv.slotWait(), Ready: i.Ready, Serve: i.Serve,
 		Log:    srv.logs.of(i.Endpoint, i.Session.Variant, i.Session.Instance),
 		Logger: srv.log.With("endpoint", i.Endpoint),

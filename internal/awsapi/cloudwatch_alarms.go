@@ -379,7 +379,7 @@ func (s *Server) listAlarmTags(c *call, in *awsmodel.ListTagsForResourceInput) (
 	}
 	a, err := s.alarm(c, name)
 	if err != nil {
-		return nil, noTagged(err)
+		return nil, noTaggedAlarm(err)
 	}
 	out := &awsmodel.ListTagsForResourceOutput{Tags: []awsmodel.AlarmTag{}}
 	for _, t := range tagsAnswer(a.Tags) {
@@ -388,8 +388,8 @@ func (s *Server) listAlarmTags(c *call, in *awsmodel.ListTagsForResourceInput) (
 	return out, nil
 }
 
-// noTagged is how operations on tags call an alarm that is not there.
-func noTagged(err error) error {
+// noTaggedAlarm is how operations on tags call an alarm that is not there.
+func noTaggedAlarm(err error) error {
 	if errors.Is(err, error(noAlarm)) {
 		return &failure{status: noAlarm.status, code: "ResourceNotFoundException", msg: noAlarm.msg}
 	}
@@ -411,7 +411,7 @@ func (s *Server) changeAlarmTags(c *call, arn string, change func([]deferd.Tag) 
 		}
 		return a, nil
 	})
-	return noTagged(err)
+	return noTaggedAlarm(err)
 }
 
 func (s *Server) tagAlarm(c *call, in *awsmodel.TagResourceInput) (any, error) {

@@ -38,11 +38,11 @@ var tooManyTags = &failure{status: http.StatusBadRequest, code: "TagLimitExceede
 // taggedTopic is the topic that tags are asked for by.
 func (s *Server) taggedTopic(c *call, in url.Values, action string) (deferd.TopicName, error) {
 	name, err := s.namedTopic(c, in, "ResourceArn", action)
-	return name, noTagged(err)
+	return name, noTaggedTopic(err)
 }
 
-// noTagged is what operations on tags say where there is no topic.
-func noTagged(err error) error {
+// noTaggedTopic is what operations on tags say where there is no topic.
+func noTaggedTopic(err error) error {
 	if err != nil && deferd.CodeOf(err) == deferd.NotFound {
 		return &failure{status: http.StatusNotFound, code: "ResourceNotFound", msg: "Resource does not exist"}
 	}
@@ -71,7 +71,7 @@ func (s *Server) tagTopic(c *call, in url.Values) (any, error) {
 		}
 		return nil
 	})
-	return resultOf{"TagResource", struct{}{}}, noTagged(err)
+	return resultOf{"TagResource", struct{}{}}, noTaggedTopic(err)
 }
 
 func (s *Server) untagTopic(c *call, in url.Values) (any, error) {
@@ -87,7 +87,7 @@ func (s *Server) untagTopic(c *call, in url.Values) (any, error) {
 		t.Tags = slices.DeleteFunc(t.Tags, func(t deferd.Tag) bool { return slices.Contains(keys, t.Key) })
 		return nil
 	})
-	return resultOf{"UntagResource", struct{}{}}, noTagged(err)
+	return resultOf{"UntagResource", struct{}{}}, noTaggedTopic(err)
 }
 
 func (s *Server) listTopicTags(c *call, in url.Values) (any, error) {
@@ -99,5 +99,5 @@ func (s *Server) listTopicTags(c *call, in url.Values) (any, error) {
 	return struct {
 		XMLName xml.Name     `xml:"ListTagsForResourceResult"`
 		Tags    []deferd.Tag `xml:"Tags>member"`
-	}{Tags: topic.Tags}, noTagged(err)
+	}{Tags: topic.Tags}, noTaggedTopic(err)
 }

@@ -181,7 +181,9 @@ func (r *Recorder) collect(minute time.Time) []deferd.Point {
 		e.values = map[value]deferd.Sample{}
 		if !e.touched {
 			delete(r.active, id)
-			r.rested[id] = r.store.Now()
+			if !e.removed {
+				r.rested[id] = r.store.Now()
+			}
 		}
 	}
 	return points

@@ -67,6 +67,7 @@ type Recorder struct {
 type endpoint struct {
 	since   time.Time // when it came to have work
 	touched bool      // since it was last looked at
+	removed bool
 	known   *identity // nil until it was looked at
 	values  map[value]deferd.Sample
 }
@@ -181,14 +182,26 @@ func (r *Recorder) add(id deferd.EndpointID, v deferd.VariantName, metric string
 	e.values[k] = e.values[k].Add(deferd.SampleOf(x))
 }
 
+// removed says that an endpoint is no more; what it had is still written.
+func (r *Recorder) removed(id deferd.EndpointID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.rested, id)
+	if e := r.active[id]; e != nil {
+		e.removed = true
+	}
+}
+
 // Recent lists the endpoints that have work, or had some a while ago.
 func (r *Recorder) Recent() []deferd.EndpointID {
 	now := r.store.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	ids := make([]deferd.EndpointID, 0, len(r.active)+len(r.rested))
-	for id := range r.active {
-		ids = append(ids, id)
+	for id, e := range r.active {
+		if !e.removed {
+			ids = append(ids, id)
+		}
 	}
 	for id, at := range r.rested {
 		if now.Sub(at) > recent {

@@ -71,6 +71,9 @@ func (s *store) CreateEndpoint(ctx context.Context, e deferd.Endpoint) error {
 func (s *store) RemoveEndpoint(ctx context.Context, id deferd.EndpointID) error {
 	e, known := s.Store.EndpointByID(ctx, id)
 	err := s.Store.RemoveEndpoint(ctx, id)
+	if err == nil {
+		s.r.removed(id)
+	}
 	if err == nil && known == nil {
 		s.r.alarms.lived(e.Name)
 	}

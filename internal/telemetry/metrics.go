@@ -11,12 +11,18 @@ import (
 
 // A Source is what the metrics are read from, when they are asked for.
 type Source struct {
-	// Endpoints are those that deserve series: with instances or backlog.
+	// Endpoints are those that deserve series: with instances, with work, or
+	// with work a while ago.
 	Endpoints func() []deferd.EndpointID
 	Endpoint  func(context.Context, deferd.EndpointID) (deferd.Endpoint, error)
 	Counts    func(context.Context, deferd.EndpointID) (deferd.Counts, error)
 	Oldest    func(context.Context, deferd.EndpointID) (time.Time, error)
 	Now       func() time.Time
+
+	// Slots are those of the instances that are in session, and Attempts how
+	// many attempts ended, by reason. Nil: there are none.
+	Slots    func() []Slots
+	Attempts func() map[deferd.Reason]int64
 
 	// Instances counts an endpoint's instances.
 	Instances func(deferd.EndpointID) (ready, starting, busy int)
@@ -27,9 +33,16 @@ type Source struct {
 	Counters map[string]func() float64
 }
 
+// Slots are the slots of one instance, and how many of them are taken.
+type Slots struct {
+	deferd.Session
+	Busy int
+}
+
 // help says what the single numbers mean.
 var help = map[string]string{
 	"deferd_claims_waiting":             "Claims of agents that wait for work.",
+	"deferd_leases_lost_total":          "Attempts that somebody else decided or took while they ran.",
 	"deferd_outcomes_to_publish":        "Decided outcomes that are not visible yet.",
 	"deferd_outcomes_published_total":   "Outcomes made visible.",
 	"deferd_publish_retries_total":      "Tries to publish an outcome that the object store did not take.",
@@ -49,6 +62,9 @@ var (
 	drift     = prometheus.NewDesc("deferd_conservation_drift", "Accepted less queued, running and ended: zero, or a bug.", byName, nil)
 	age       = prometheus.NewDesc("deferd_oldest_queued_age_seconds", "Age of the oldest invocation that waits; 0 where none does.", byName, nil)
 	instances = prometheus.NewDesc("deferd_instances", "Model instances of an endpoint, by state.", byState, nil)
+	perSlot   = prometheus.NewDesc("deferd_instance_slots", "Slots of an instance.", []string{"endpoint", "variant", "instance"}, nil)
+	perBusy   = prometheus.NewDesc("deferd_instance_slots_busy", "Slots of an instance that are taken.", []string{"endpoint", "variant", "instance"}, nil)
+	attempts  = prometheus.NewDesc("deferd_attempts_total", "Attempts that their agents ended, by what ended them.", []string{"reason"}, nil)
 	slots     = prometheus.NewDesc("deferd_slots_busy", "Invocations that run on an endpoint's instances.", byName, nil)
 )
 
@@ -63,9 +79,12 @@ func NewCollector(s Source) *Collector { return &Collector{s} }
 // Describe sends nothing: which series there are depends on the endpoints.
 func (c *Collector) Describe(chan<- *prometheus.Desc) {}
 
+// scrapeLimit is how long reading the source may take.
+const scrapeLimit = 5 * time.Second
+
 // Collect sends all series.
 func (c *Collector) Collect(ch chan<- prometheus.Metric) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), scrapeLimit)
 	defer cancel()
 	for name, read := range c.s.Gauges {
 		ch <- prometheus.MustNewConstMetric(prometheus.NewDesc(name, help[name], nil, nil), prometheus.GaugeValue, read())
@@ -73,6 +92,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	for name, read := range c.s.Counters {
 		ch <- prometheus.MustNewConstMetric(prometheus.NewDesc(name, help[name], nil, nil), prometheus.CounterValue, read())
 	}
+	c.attempts(ctx, ch)
 	leftOut := 0
 	for _, id := range c.s.Endpoints() {
 		if err := c.endpoint(ctx, ch, id); err != nil {
@@ -81,6 +101,33 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	const name = "deferd_endpoint_metrics_left_out"
 	ch <- prometheus.MustNewConstMetric(prometheus.NewDesc(name, help[name], nil, nil), prometheus.GaugeValue, float64(leftOut))
+}
+
+// attempts sends what runs on instances, and what became of it.
+func (c *Collector) attempts(ctx context.Context, ch chan<- prometheus.Metric) {
+	if c.s.Attempts != nil {
+		for reason, n := range c.s.Attempts() {
+			ch <- prometheus.MustNewConstMetric(attempts, prometheus.CounterValue, float64(n), string(reason))
+		}
+	}
+	if c.s.Slots == nil {
+		return
+	}
+	names := map[deferd.EndpointID]string{}
+	for _, s := range c.s.Slots() {
+		name, known := names[s.Endpoint]
+		if !known {
+			e, err := c.s.Endpoint(ctx, s.Endpoint)
+			if err != nil {
+				continue // it is being removed
+			}
+			name = string(e.Name)
+			names[s.Endpoint] = name
+		}
+		labels := []string{name, string(s.Variant), string(s.Instance)}
+		ch <- prometheus.MustNewConstMetric(perSlot, prometheus.GaugeValue, float64(s.Session.Slots), labels...)
+		ch <- prometheus.MustNewConstMetric(perBusy, prometheus.GaugeValue, float64(s.Busy), labels...)
+	}
 }
 
 // endpoint sends the series of one endpoint.

@@ -27,10 +27,17 @@ func TestCollector(t *testing.T) {
 		Oldest:    func(context.Context, deferd.EndpointID) (time.Time, error) { return now.Add(-90 * time.Second), nil },
 		Now:       func() time.Time { return now },
 		Instances: func(deferd.EndpointID) (int, int, int) { return 3, 1, 2 },
-		Gauges:    map[string]func() float64{"deferd_claims_waiting": func() float64 { return 5 }},
-		Counters:  map[string]func() float64{"deferd_settles_refused_total": func() float64 { return 6 }},
+		Slots: func() []Slots {
+			return []Slots{{deferd.Session{Endpoint: "e1", Variant: "v", Instance: "i", Slots: 4}, 3}}
+		},
+		Attempts: func() map[deferd.Reason]int64 { return map[deferd.Reason]int64{deferd.ModelOK: 7} },
+		Gauges:   map[string]func() float64{"deferd_claims_waiting": func() float64 { return 5 }},
+		Counters: map[string]func() float64{"deferd_settles_refused_total": func() float64 { return 6 }},
 	})
 	want := `
+# HELP deferd_attempts_total Attempts that their agents ended, by what ended them.
+# TYPE deferd_attempts_total counter
+deferd_attempts_total{reason="ok"} 7
 # HELP deferd_claims_waiting Claims of agents that wait for work.
 # TYPE deferd_claims_waiting gauge
 deferd_claims_waiting 5
@@ -40,6 +47,12 @@ deferd_conservation_drift{endpoint="ep"} 2
 # HELP deferd_endpoint_metrics_left_out Endpoints that could not be read for the metrics.
 # TYPE deferd_endpoint_metrics_left_out gauge
 deferd_endpoint_metrics_left_out 1
+# HELP deferd_instance_slots Slots of an instance.
+# TYPE deferd_instance_slots gauge
+deferd_instance_slots{endpoint="ep",instance="i",variant="v"} 4
+# HELP deferd_instance_slots_busy Slots of an instance that are taken.
+# TYPE deferd_instance_slots_busy gauge
+deferd_instance_slots_busy{endpoint="ep",instance="i",variant="v"} 3
 # HELP deferd_instances Model instances of an endpoint, by state.
 # TYPE deferd_instances gauge
 deferd_instances{endpoint="ep",state="ready"} 3
@@ -55,7 +68,7 @@ deferd_oldest_queued_age_seconds{endpoint="ep"} 90
 deferd_settles_refused_total 6
 `
 	names := []string{
-		"deferd_claims_waiting", "deferd_conservation_drift", "deferd_endpoint_metrics_left_out", "deferd_instances",
+		"deferd_attempts_total", "deferd_instance_slots", "deferd_instance_slots_busy", "deferd_claims_waiting", "deferd_conservation_drift", "deferd_endpoint_metrics_left_out", "deferd_instances",
 		"deferd_invocations_accepted_total", "deferd_oldest_queued_age_seconds", "deferd_settles_refused_total",
 	}
 	if err := testutil.CollectAndCompare(c, strings.NewReader(want), names...); err != nil {
