@@ -14,6 +14,9 @@ import (
 // maxDataLog is where a data log starts anew; one old file is kept.
 const maxDataLog = 10 << 20
 
+// dataLogTime is how their lines begin, in UTC.
+const dataLogTime = "2006-01-02T15:04:05.000"
+
 // dataLogs are the endpoints' own logs of what became of their requests, a
 // file each, beside the logs of their instances. They are their users' to read.
 type dataLogs struct {
@@ -27,7 +30,7 @@ type dataLogs struct {
 // of returns the log of an instance's endpoint.
 func (d *dataLogs) of(e deferd.EndpointName, v deferd.VariantName, i deferd.InstanceID) func(inferenceID, line string) {
 	return func(inferenceID, line string) {
-		at := d.now().Format("2006-01-02T15:04:05.000")
+		at := d.now().Format(dataLogTime)
 		// A log that cannot be written keeps no invocation from ending.
 		_ = d.write(e, fmt.Sprintf("%s:[sagemaker logs] [%s] [%s/%s] %s\n", at, inferenceID, v, i, line))
 	}

@@ -47,6 +47,7 @@ func (srv *server) api() http.Handler {
 	return awsapi.New(awsapi.Config{
 		Store: srv.queue, Region: s.region(), Verifier: verifier, Authorize: deferd.WithinAccount,
 		Limits: awsmodel.Limits{MaxTimeout: s.MaxTimeout, MaxTTL: s.MaxTTL, PlainWebhooks: s.plainWebhooks()}, MaxInstances: s.MaxInstances,
+		Logs:    &endpointLogs{deferd.AccountID(s.Account), srv.runtime, srv.logs},
 		History: srv.history, AlarmChanged: srv.history.AlarmChanged,
 		S3: objects, Keys: awsapi.AccessKeys{Mint: srv.keys.NewKey, Forget: srv.forgetKey}, Topics: srv.snsSurface(), Logger: srv.log, Changed: srv.scheduler.Changed, Status: srv.status, Ready: srv.ready,
 	}).Handler()

@@ -43,6 +43,9 @@ type Config struct {
 	// History is what was measured. Nil: CloudWatch is not offered.
 	History deferd.History
 
+	// Logs are what endpoints log. Nil: CloudWatch Logs is not offered.
+	Logs deferd.Logs
+
 	// AlarmChanged is told of an alarm whose state was set by hand. It must not
 	// block. Nil: nobody is told.
 	AlarmChanged func(deferd.AlarmChange)
@@ -76,6 +79,7 @@ type Server struct {
 	configs configCache
 	control map[string]operation // of the control plane, by name
 	watch   map[string]operation // of CloudWatch, by name
+	reading map[string]operation // of CloudWatch Logs, by name
 	room    *semaphore.Weighted  // for bodies that are in memory, in bytes
 	wide    *semaphore.Weighted  // of that for those that are larger than any invocation's
 
@@ -102,6 +106,7 @@ func New(c Config) *Server {
 	s.configs.load = c.Store.ConfigByID
 	s.control = s.controlPlane()
 	s.watch = s.cloudWatch()
+	s.reading = s.cloudWatchLogs()
 	return s
 }
 
@@ -143,6 +148,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	case "monitoring":
 		c.protocol = cloudWatchProtocol(r)
 		c.answer(s.signed(c, scope.Service, s.monitoring))
+	case "logs":
+		c.protocol = json11
+		c.answer(s.signed(c, scope.Service, s.logs))
 	case "":
 		c.answer(s.unsigned(c))
 	default:

@@ -22,28 +22,44 @@ const (
 )
 
 // A logFile keeps what an instance prints: a file, the file before it with
-// ".1" at its name's end, and the last lines in memory. What cannot be written
-// is dropped, so that a full disk does not stop a model.
+// ".1" at its name's end, when their lines came in a file beside each, and the
+// last lines in memory. What cannot be written is dropped, so that a full disk
+// does not stop a model.
 type logFile struct {
 	path string
 	max  int64
 
-	mu   sync.Mutex // guards the rest
-	file *os.File   // nil when closed
-	size int64
-	tail []string // the last lines
-	err  error    // the first error
+	mu    sync.Mutex // guards the rest
+	file  *os.File   // nil when closed
+	times *timesFile // likewise
+	size  int64
+	tail  []string // the last lines
+	err   error    // the first error
 }
 
 func createLog(path string) (*logFile, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("create log: %w", err)
 	}
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
+	l := &logFile{path: path, max: maxLogFile}
+	if err := l.begin(); err != nil {
 		return nil, fmt.Errorf("create log: %w", err)
 	}
-	return &logFile{path: path, max: maxLogFile, file: file}, nil
+	return l, nil
+}
+
+// begin creates the files. The caller holds l.mu, or nobody else has l yet.
+func (l *logFile) begin() error {
+	times, err := createTimes(l.path + timesSuffix)
+	if err != nil {
+		return err
+	}
+	file, err := os.OpenFile(l.path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return errors.Join(err, times.close())
+	}
+	l.file, l.times, l.size = file, times, 0
+	return nil
 }
 
 // copyFrom writes the lines of r until it ends. It never stops reading before
@@ -73,7 +89,9 @@ func (l *logFile) writeLine(line []byte) {
 	if l.file == nil {
 		return
 	}
+	errTimes := l.times.add(l.size, time.Now())
 	n, err := io.WriteString(l.file, text+"\n")
+	err = errors.Join(err, errTimes)
 	l.size += int64(n)
 	if err == nil && l.size >= l.max {
 		err = l.rotate()
@@ -85,13 +103,12 @@ func (l *logFile) writeLine(line []byte) {
 
 // rotate begins a new file. The caller holds l.mu.
 func (l *logFile) rotate() error {
-	err := errors.Join(l.file.Close(), os.Rename(l.path, l.path+".1"))
-	l.file, l.size = nil, 0
+	err := errors.Join(l.file.Close(), l.times.close(), os.Rename(l.path, l.path+".1"), os.Rename(l.path+timesSuffix, l.path+".1"+timesSuffix))
+	l.file = nil
 	if err != nil {
 		return err
 	}
-	l.file, err = os.OpenFile(l.path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	return err
+	return l.begin()
 }
 
 // remember keeps text, if it is not blank, among the last lines. The caller
@@ -128,7 +145,7 @@ func (l *logFile) close() error {
 	if l.file == nil {
 		return l.err
 	}
-	err := l.file.Close()
+	err := errors.Join(l.file.Close(), l.times.close())
 	l.file = nil
 	return errors.Join(l.err, err)
 }
@@ -188,6 +205,11 @@ func (o *openedLog) Close() error {
 	return errors.Join(errs...)
 }
 
+// logOf is the log that a file belongs to.
+func logOf(path string) string {
+	return strings.TrimSuffix(strings.TrimSuffix(path, timesSuffix), ".1")
+}
+
 // pruneLogs removes log files below dir that were last written before the
 // given time, and the directories that this leaves empty. Keep spares files.
 func pruneLogs(dir string, before time.Time, keep func(path string) bool) error {
@@ -196,7 +218,7 @@ func pruneLogs(dir string, before time.Time, keep func(path string) bool) error 
 			return err
 		}
 		info, err := d.Info()
-		if err != nil || info.ModTime().After(before) || keep(strings.TrimSuffix(path, ".1")) {
+		if err != nil || info.ModTime().After(before) || keep(logOf(path)) {
 			return err
 		}
 		return os.Remove(path)

@@ -78,8 +78,8 @@ func TestLogRotation(t *testing.T) {
 			t.Errorf("tail %d: got %q, want %q", test.tail, got, test.want)
 		}
 	}
-	if files, err := os.ReadDir(filepath.Dir(l.path)); err != nil || len(files) != 2 {
-		t.Errorf("files %v, %v, want two", files, err)
+	if files, err := os.ReadDir(filepath.Dir(l.path)); err != nil || len(files) != 4 {
+		t.Errorf("files %v, %v, want two, and two that say when their lines came", files, err)
 	}
 }
 
