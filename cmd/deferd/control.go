@@ -23,13 +23,18 @@ import (
 // for it would do the same, but costs the program 4 MB and every start 10 MB of
 // memory for its 400 operations.
 func (s *site) call(ctx context.Context, operation string, in, out any) error {
+	return s.callService(ctx, sageMaker, "SageMaker", operation, in, out)
+}
+
+// callService performs an operation of a service that speaks JSON.
+func (s *site) callService(ctx context.Context, of service, target, operation string, in, out any) error {
 	body, err := json.Marshal(in)
 	if err != nil {
 		return err
 	}
-	answer, err := s.send(ctx, sageMaker, operation, string(body), http.Header{
+	answer, err := s.send(ctx, of, operation, string(body), http.Header{
 		"Content-Type": {"application/x-amz-json-1.1"},
-		"X-Amz-Target": {"SageMaker." + operation},
+		"X-Amz-Target": {target + "." + operation},
 	})
 	if err != nil || out == nil || len(answer) == 0 {
 		return err

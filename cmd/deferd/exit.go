@@ -71,7 +71,7 @@ func (e *apiError) Error() string {
 // missing reports whether the refusal is for want of what was named.
 func (e *apiError) missing() bool {
 	switch e.code {
-	case "NoSuchKey", "NoSuchBucket", "NotFound", "NoSuchEntity", "ResourceNotFound":
+	case "NoSuchKey", "NoSuchBucket", "NotFound", "NoSuchEntity", "ResourceNotFound", "ResourceNotFoundException":
 		return true
 	case "ValidationException", "ValidationError":
 		return strings.Contains(e.msg, "Could not find") || strings.Contains(e.msg, "not found")

@@ -59,14 +59,14 @@ func (r *Runtime) LogStreams(_ context.Context, e deferd.EndpointName) ([]deferd
 				continue
 			}
 			s.Size += info.Size()
-			known, err := readTimes(p)
-			if err != nil || known.len() == 0 {
-				continue
+			first, last := info.ModTime().UTC(), info.ModTime().UTC() // the best there is
+			if known, err := readTimes(p); err == nil && known.len() > 0 {
+				first, last = known.time(0), known.time(known.len()-1)
 			}
 			if s.First.IsZero() {
-				s.First = known.time(0)
+				s.First = first
 			}
-			s.Last = known.time(known.len() - 1)
+			s.Last = last
 		}
 		streams = append(streams, s)
 	}
