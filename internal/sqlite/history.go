@@ -35,32 +35,36 @@ func (s *Store) AddHistory(ctx context.Context, points []deferd.Point) error {
 }
 
 func (t *tx) addPoint(p deferd.Point) error {
-	row, err := t.seriesRow(p.Series)
+	minute := minuteOf(p.Minute)
+	row, oldest, err := t.seriesRow(p.Series)
+	switch {
+	case err != nil:
+		return err
+	case row == 0:
+		s := p.Series
+		err = t.exec("INSERT INTO series (account, namespace, metric, dimensions, unit, oldest) VALUES (?, ?, ?, ?, ?, ?)",
+			string(s.Account), s.Namespace, s.Metric, string(s.Dimensions), s.Unit, minute)
+		row = t.conn.LastInsertRowID()
+	case minute < oldest:
+		err = t.exec("UPDATE series SET oldest = ? WHERE row = ?", minute, row)
+	}
 	if err != nil {
 		return err
 	}
-	if row == 0 {
-		s := p.Series
-		err := t.exec("INSERT INTO series (account, namespace, metric, dimensions, unit) VALUES (?, ?, ?, ?, ?)",
-			string(s.Account), s.Namespace, s.Metric, string(s.Dimensions), s.Unit)
-		if err != nil {
-			return err
-		}
-		row = t.conn.LastInsertRowID()
-	}
 	return t.exec(`INSERT INTO point VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE
 		SET sum = sum + ?3, min = min(min, ?4), max = max(max, ?5), count = count + ?6`,
-		row, minuteOf(p.Minute), p.Sum, p.Min, p.Max, p.Count)
+		row, minute, p.Sum, p.Min, p.Max, p.Count)
 }
 
-// seriesRow is the row of a series; 0 where there is none.
-func (t *tx) seriesRow(s deferd.Series) (row int64, err error) {
-	err = t.query("SELECT row FROM series WHERE account = ? AND namespace = ? AND metric = ? AND dimensions = ? AND unit = ?",
+// seriesRow is the row of a series, and its oldest minute; 0 where there is
+// none.
+func (t *tx) seriesRow(s deferd.Series) (row, oldest int64, err error) {
+	err = t.query("SELECT row, oldest FROM series WHERE account = ? AND namespace = ? AND metric = ? AND dimensions = ? AND unit = ?",
 		func(st *sqlite.Stmt) error {
-			row = st.ColumnInt64(0)
+			row, oldest = st.ColumnInt64(0), st.ColumnInt64(1)
 			return nil
 		}, string(s.Account), s.Namespace, s.Metric, string(s.Dimensions), s.Unit)
-	return row, err
+	return row, oldest, err
 }
 
 // minuteOf is the minute of a time, as it is stored.
@@ -130,32 +134,43 @@ func (s *Store) SeriesList(ctx context.Context, q deferd.SeriesQuery) (page defe
 
 // PruneHistory deletes old points, and series without any.
 func (s *Store) PruneHistory(ctx context.Context, before time.Time, n int) (pruned int, err error) {
+	minute := minuteOf(before)
 	err = s.writeUnsynced(ctx, func(t *tx) error {
 		pruned = 0
-		type key struct{ series, minute int64 }
-		var old []key
-		err := t.query("SELECT series, minute FROM point WHERE minute < ? ORDER BY minute LIMIT ?", func(st *sqlite.Stmt) error {
-			old = append(old, key{st.ColumnInt64(0), st.ColumnInt64(1)})
+		var old []int64
+		err := t.query("SELECT row FROM series WHERE oldest < ? ORDER BY oldest LIMIT ?", func(st *sqlite.Stmt) error {
+			old = append(old, st.ColumnInt64(0))
 			return nil
-		}, minuteOf(before), n)
+		}, minute, max(n, 0))
 		if err != nil {
 			return err
 		}
-		touched := map[int64]bool{}
-		for _, k := range old {
-			if err := t.exec("DELETE FROM point WHERE series = ? AND minute = ?", k.series, k.minute); err != nil {
-				return err
+		for _, row := range old {
+			if pruned == n {
+				return nil
 			}
-			touched[k.series] = true
-		}
-		for row := range touched {
-			err := t.exec("DELETE FROM series WHERE row = ?1 AND NOT EXISTS (SELECT 1 FROM point WHERE series = ?1)", row)
+			did, err := t.pruneSeries(row, minute, n-pruned)
 			if err != nil {
 				return err
 			}
+			pruned += did
 		}
-		pruned = len(old)
 		return nil
 	})
 	return pruned, err
+}
+
+// pruneSeries deletes up to n points of a series, and the series where none is
+// left.
+func (t *tx) pruneSeries(row, before int64, n int) (int, error) {
+	did, err := t.change("DELETE FROM point WHERE series = ?1 AND minute IN (SELECT minute FROM point WHERE series = ?1 AND minute < ?2 ORDER BY minute LIMIT ?3)",
+		row, before, n)
+	if err != nil {
+		return 0, err
+	}
+	left, err := t.change("UPDATE series SET oldest = (SELECT minute FROM point WHERE series = ?1 ORDER BY minute LIMIT 1) WHERE row = ?1 AND EXISTS (SELECT 1 FROM point WHERE series = ?1)", row)
+	if err != nil || left > 0 {
+		return did, err
+	}
+	return did, t.exec("DELETE FROM series WHERE row = ?", row)
 }

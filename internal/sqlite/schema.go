@@ -219,7 +219,8 @@ CREATE TABLE document (
 ) WITHOUT ROWID;
 `, `
 -- What was measured: a row for each series and minute that had values. Minutes
--- are counted since 1970.
+-- are counted since 1970; a series knows its oldest one, so that what is too
+-- old is found without an index of all points.
 CREATE TABLE series (
 	row        INTEGER PRIMARY KEY AUTOINCREMENT,
 	account    TEXT NOT NULL,
@@ -227,6 +228,7 @@ CREATE TABLE series (
 	metric     TEXT NOT NULL,
 	dimensions TEXT NOT NULL,
 	unit       TEXT NOT NULL,
+	oldest     INTEGER NOT NULL,
 	UNIQUE (account, namespace, metric, dimensions, unit)
 );
 CREATE TABLE point (
@@ -238,7 +240,7 @@ CREATE TABLE point (
 	count  REAL NOT NULL,
 	PRIMARY KEY (series, minute)
 ) WITHOUT ROWID;
-CREATE INDEX point_minute ON point (minute);
+CREATE INDEX series_oldest ON series (oldest);
 `}
 
 // check refuses a file that is not ours, or that a newer deferd wrote.
