@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -92,6 +93,67 @@ type AlarmChange struct {
 	Value float64    // of the newest period that has one
 	Known bool       // there is such a period
 	At    time.Time
+}
+
+// Notice is what a topic is told of a change, as CloudWatch words it, by an alarm
+// of a region.
+func (c AlarmChange) Notice(region string) (subject, message string) {
+	a := &c.Alarm
+	type dimension struct {
+		Value string `json:"value"`
+		Name  string `json:"name"`
+	}
+	dims := []dimension{}
+	for _, d := range a.Dimensions.List() {
+		dims = append(dims, dimension{d.Value, d.Name})
+	}
+	const layout = "2006-01-02T15:04:05.000+0000"
+	list := func(arns []string) []string { return append([]string{}, arns...) }
+	var unit *string
+	if a.Unit != "" {
+		unit = &a.Unit
+	}
+	notice := struct {
+		AlarmName                          string
+		AlarmDescription                   string
+		AWSAccountID                       AccountID `json:"AWSAccountId"`
+		AlarmConfigurationUpdatedTimestamp string
+		NewStateValue                      AlarmState
+		NewStateReason                     string
+		StateChangeTime                    string
+		Region                             string
+		AlarmArn                           string
+		OldStateValue                      AlarmState
+		OKActions                          []string
+		AlarmActions                       []string
+		InsufficientDataActions            []string
+		Trigger                            any
+	}{
+		a.Name, a.Description, a.Account, a.Configured.UTC().Format(layout), a.State, a.Reason, c.At.UTC().Format(layout), region, a.ARN, c.Old,
+		list(a.OKActions), list(a.AlarmActions), list(a.InsufficientActions),
+		struct {
+			MetricName         string
+			Namespace          string
+			StatisticType      string
+			Statistic          string
+			Unit               *string
+			Dimensions         []dimension
+			Period             int
+			EvaluationPeriods  int
+			DatapointsToAlarm  int
+			ComparisonOperator string
+			Threshold          float64
+			TreatMissingData   string
+		}{
+			a.Metric, a.Namespace, "Statistic", strings.ToUpper(a.Statistic), unit, dims, int(a.Period / time.Second), a.Periods, a.Datapoints,
+			a.Comparison, a.Threshold, a.MissingData,
+		},
+	}
+	b, err := json.Marshal(notice)
+	if err != nil {
+		b = []byte(a.Reason) // a threshold that JSON has no number for
+	}
+	return fmt.Sprintf("%s: %q in %s", a.State, a.Name, region), string(b)
 }
 
 // An AlarmAction does what an alarm asks for: the action with this ARN, such as

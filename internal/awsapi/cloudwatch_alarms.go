@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -127,6 +128,11 @@ func (c *call) checkAlarm(in *awsmodel.PutMetricAlarmInput) error {
 			return missingParameter("The parameter %s is required.", m.name)
 		}
 	}
+	for _, arn := range slices.Concat(in.AlarmActions, in.OKActions, in.InsufficientDataActions) {
+		if err := checkAction(arn); err != nil {
+			return err
+		}
+	}
 	period, err := periodOf(*in.Period)
 	if err != nil {
 		return err
@@ -145,6 +151,22 @@ func (c *call) checkAlarm(in *awsmodel.PutMetricAlarmInput) error {
 		return &failure{status: http.StatusBadRequest, msg: "Option " + *in.TreatMissingData + " is not supported. Supported options for TreatMissingData are breaching, notBreaching, ignore, and missing."}
 	case !slices.Contains(plainComparisons, *in.ComparisonOperator):
 		return invalidValue("The operator %s compares with a band of anomaly detection, which is not offered.", *in.ComparisonOperator)
+	}
+	return nil
+}
+
+var (
+	anyARN   = regexp.MustCompile(`^arn:aws[a-z-]*:[a-z0-9-]+:[a-z0-9-]*:[0-9]*:.+`)
+	doneHere = regexp.MustCompile(`^arn:aws[a-z-]*:(autoscaling:[a-z0-9-]*:[0-9]+:scalingPolicy|sns:[a-z0-9-]*:[0-9]+):.+`)
+)
+
+// checkAction refuses an action that nobody would do.
+func checkAction(arn string) error {
+	switch {
+	case !anyARN.MatchString(arn):
+		return &failure{status: http.StatusBadRequest, msg: "Invalid arn syntax: " + arn}
+	case !doneHere.MatchString(arn):
+		return invalidValue("The action %s is not offered: actions are scaling policies and SNS topics.", arn)
 	}
 	return nil
 }

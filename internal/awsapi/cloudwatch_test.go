@@ -65,7 +65,7 @@ func (s *site) mustWatch(operation, body string) string {
 
 const stuckAlarm = `{"AlarmName":"stuck","MetricName":"HasBacklogWithoutCapacity","Namespace":"AWS/SageMaker","Statistic":"Average",
 	"EvaluationPeriods":2,"DatapointsToAlarm":2,"Threshold":1,"ComparisonOperator":"GreaterThanOrEqualToThreshold","TreatMissingData":"missing",
-	"Dimensions":[{"Name":"EndpointName","Value":"ep"}],"Period":60,"AlarmActions":["arn:aws:autoscaling:x"]}`
+	"Dimensions":[{"Name":"EndpointName","Value":"ep"}],"Period":60,"AlarmActions":["arn:aws:autoscaling:us-east-1:123456789012:scalingPolicy:x"]}`
 
 func TestAlarmsInThreeProtocols(t *testing.T) {
 	s, _ := openWatching(t)
@@ -91,7 +91,7 @@ func TestAlarmsInThreeProtocols(t *testing.T) {
 	for _, want := range []string{
 		`<DescribeAlarmsResponse xmlns="http://monitoring.amazonaws.com/doc/2010-08-01/"><DescribeAlarmsResult>`,
 		"<MetricAlarms><member><AlarmName>stuck</AlarmName>", "<Dimensions><member><Name>EndpointName</Name><Value>ep</Value></member></Dimensions>",
-		"<Threshold>1</Threshold>", "<AlarmActions><member>arn:aws:autoscaling:x</member></AlarmActions>",
+		"<Threshold>1</Threshold>", "<AlarmActions><member>arn:aws:autoscaling:us-east-1:123456789012:scalingPolicy:x</member></AlarmActions>",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("query: the answer lacks %s: %s", want, text)
@@ -121,6 +121,8 @@ func TestCloudWatchErrors(t *testing.T) {
 		{"seconds", "PutMetricAlarm", strings.Replace(stuckAlarm, `"Period":60`, `"Period":10`, 1), 400, "InvalidParameterValue", "InvalidParameterValueException"},
 		{"anomaly", "PutMetricAlarm", strings.Replace(stuckAlarm, "GreaterThanOrEqualToThreshold", "LessThanLowerOrGreaterThanUpperThreshold", 1), 400, "InvalidParameterValue", "InvalidParameterValueException"},
 		{"too many of too few", "PutMetricAlarm", strings.Replace(stuckAlarm, `"DatapointsToAlarm":2`, `"DatapointsToAlarm":3`, 1), 400, "ValidationError", "ValidationException"},
+		{"no ARN", "PutMetricAlarm", strings.Replace(stuckAlarm, "arn:aws:autoscaling", "autoscaling", 1), 400, "ValidationError", "ValidationException"},
+		{"an action of another kind", "PutMetricAlarm", strings.Replace(stuckAlarm, "autoscaling:us-east-1:123456789012:scalingPolicy", "lambda:us-east-1:123456789012:function", 1), 400, "InvalidParameterValue", "InvalidParameterValueException"},
 		{"missing data", "PutMetricAlarm", strings.Replace(stuckAlarm, `"missing"`, `"Missing"`, 1), 400, "ValidationError", "ValidationException"},
 		{"too long a look", "PutMetricAlarm", strings.Replace(stuckAlarm, `"Period":60`, `"Period":86400`, 1), 200, "", ""},
 		{"much too long a look", "PutMetricAlarm", strings.Replace(stuckAlarm, `"EvaluationPeriods":2`, `"EvaluationPeriods":1441`, 1), 400, "ValidationError", "ValidationException"},

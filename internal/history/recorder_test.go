@@ -2,6 +2,7 @@ package history
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"path/filepath"
 	"strings"
@@ -37,6 +38,12 @@ type bench struct {
 type countingStore struct {
 	deferd.Store
 	reads, writes atomic.Int64
+	refuse        atomic.Int64 // how many of the next writes of history are refused
+}
+
+func (s *countingStore) Points(ctx context.Context, of deferd.Series, from, to time.Time) ([]deferd.Point, error) {
+	s.reads.Add(1)
+	return s.Store.Points(ctx, of, from, to)
 }
 
 func (s *countingStore) Counts(ctx context.Context, e deferd.EndpointID) (deferd.Counts, error) {
@@ -51,6 +58,9 @@ func (s *countingStore) Document(ctx context.Context, k deferd.DocumentKind, a d
 
 func (s *countingStore) AddHistory(ctx context.Context, points []deferd.Point) error {
 	s.writes.Add(1)
+	if s.refuse.Add(-1) >= 0 {
+		return deferd.Errorf(deferd.Unavailable, "not now")
+	}
 	return s.Store.AddHistory(ctx, points)
 }
 
@@ -262,6 +272,53 @@ func TestRest(t *testing.T) {
 		}
 		if _, ok := b.sample(deferd.BacklogSize, b.db.Now().Add(time.Minute)); ok {
 			t.Error("there is a zero of the future")
+		}
+	})
+}
+
+// A hundred endpoints at rest cost what one does, also with alarms on them.
+func TestManyAtRest(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		for i := range 100 {
+			name := fmt.Sprint("ep-", i)
+			b.addEndpoint(name)
+			for _, metric := range []string{deferd.BacklogWithoutCapacity, deferd.BacklogSizePerInstance} {
+				a := stuck()
+				a.Name, a.Metric = name+metric, metric
+				a.Dimensions = deferd.MakeDimensions(deferd.Dimension{Name: "EndpointName", Value: name})
+				b.putAlarm(a)
+			}
+		}
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		reads, writes := b.db.reads.Load(), b.db.writes.Load()
+		time.Sleep(3 * time.Hour)
+		synctest.Wait()
+		if r, w := b.db.reads.Load()-reads, b.db.writes.Load()-writes; r+w > 0 {
+			t.Errorf("three hours at rest: %d reads and %d writes, want none", r, w)
+		}
+		if got := b.alarm("ep-7" + deferd.BacklogSizePerInstance).State; got != deferd.AlarmOK {
+			t.Errorf("the alarm of one of them is %s, want OK", got)
+		}
+	})
+}
+
+// What cannot be written now is written later, and seen meanwhile.
+func TestStoreThatRefuses(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		b.db.refuse.Store(2)
+		minute := b.db.Now().Truncate(time.Minute)
+		for range 3 {
+			b.NotificationFailed("id-ep", "v")
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			b.wantSamples(minute, map[string]deferd.Sample{deferd.NotificationFailures: {Sum: 1, Min: 1, Max: 1, Count: 1}})
+		}
+		m, _ := deferd.FindMetric(deferd.NotificationFailures)
+		points, err := b.db.Store.Points(t.Context(), deferd.EndpointSeries(account, m, "ep", "v"), minute, minute.Add(time.Hour))
+		b.must(err)
+		if len(points) != 3 {
+			t.Errorf("the store has %d points, want 3", len(points))
 		}
 	})
 }
