@@ -32,7 +32,7 @@ func (d *dataLogs) of(e deferd.EndpointName, v deferd.VariantName, i deferd.Inst
 	return func(inferenceID, line string) {
 		at := d.now().Format(dataLogTime)
 		// A log that cannot be written keeps no invocation from ending.
-		_ = d.write(e, fmt.Sprintf("%s:[sagemaker logs] [%s] [%s/%s] %s\n", at, inferenceID, v, i, line))
+		_ = d.write(e, fmt.Sprintf("%s:[sagemaker logs] [%s/%s] [%s] %s\n", at, v, i, inferenceID, line))
 	}
 }
 
@@ -47,18 +47,23 @@ func (d *dataLogs) write(e deferd.EndpointName, line string) error {
 	return err
 }
 
-// open returns the endpoint's file, a new one where the old is full. The caller
-// holds mu.
+// open returns the endpoint's file, a new one where the old is full, or was
+// removed because nothing had come for long. The caller holds mu.
 func (d *dataLogs) open(e deferd.EndpointName) (*os.File, error) {
 	path := filepath.Join(d.dir, string(e), "data.log")
 	if f := d.files[e]; f != nil {
-		if info, err := f.Stat(); err == nil && info.Size() < maxDataLog {
+		info, err := f.Stat()
+		there, gone := os.Stat(path)
+		removed := err == nil && (gone != nil || !os.SameFile(info, there))
+		if err == nil && !removed && info.Size() < maxDataLog {
 			return f, nil
 		}
 		f.Close()
 		delete(d.files, e)
-		if err := os.Rename(path, path+".1"); err != nil {
-			return nil, err
+		if !removed {
+			if err := os.Rename(path, path+".1"); err != nil {
+				return nil, err
+			}
 		}
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {

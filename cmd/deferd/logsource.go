@@ -92,9 +92,9 @@ func (l *endpointLogs) ReadLogs(ctx context.Context, a deferd.AccountID, e defer
 	}
 }
 
-// dataLine is a line of a data log: when it was written, the inference ID, the
-// instance that it is about, and what it says.
-var dataLine = regexp.MustCompile(`^(\S{23}):(\[sagemaker logs\] \[.*?\]) \[([^/\]]+/i-[0-9a-f]+)\] (.*)$`)
+// dataLine is a line of a data log: when it was written, the instance that it is
+// about, and what it says, the inference ID first.
+var dataLine = regexp.MustCompile(`^(\S{23}):\[sagemaker logs\] \[([^/\]]+/i-[0-9a-f]+)\] (.*)$`)
 
 // read yields the lines of an endpoint's data log that were written since a
 // time. Their streams are those of the instances.
@@ -138,7 +138,7 @@ func readDataLog(ctx context.Context, path string, since time.Time, yield func(d
 		if err != nil {
 			continue
 		}
-		event := deferd.LogEvent{Stream: m[3] + dataLogSuffix, Time: at, Message: m[1] + ":" + m[2] + " " + m[4]}
+		event := deferd.LogEvent{Stream: m[2] + dataLogSuffix, Time: at, Message: m[1] + ":[sagemaker logs] " + m[3]}
 		if !yield(event, nil) {
 			return false
 		}
