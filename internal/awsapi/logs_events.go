@@ -68,12 +68,9 @@ type placed struct {
 }
 
 func (s *Server) getLogEvents(c *call, in *awsmodel.GetLogEventsRequest) (any, error) {
-	e, err := c.logEndpoint(in.LogGroupName, in.LogGroupIdentifier)
-	if err != nil {
-		return nil, err
-	}
-	span, err := newSpan(in.StartTime, in.EndTime)
-	if err != nil {
+	e, errGroup := c.logEndpoint(in.LogGroupName, in.LogGroupIdentifier)
+	span, errSpan := newSpan(in.StartTime, in.EndTime)
+	if err := cmp.Or(errGroup, errSpan); err != nil {
 		return nil, err
 	}
 	forward := in.StartFromHead != nil && *in.StartFromHead
@@ -177,12 +174,9 @@ func (s *Server) checkStream(c *call, e deferd.EndpointName, stream string) erro
 }
 
 func (s *Server) filterLogEvents(c *call, in *awsmodel.FilterLogEventsRequest) (any, error) {
-	e, err := c.logEndpoint(in.LogGroupName, in.LogGroupIdentifier)
-	if err != nil {
-		return nil, err
-	}
-	span, err := newSpan(in.StartTime, in.EndTime)
-	if err != nil {
+	e, errGroup := c.logEndpoint(in.LogGroupName, in.LogGroupIdentifier)
+	span, errSpan := newSpan(in.StartTime, in.EndTime)
+	if err := cmp.Or(errGroup, errSpan); err != nil {
 		return nil, err
 	}
 	switch {
@@ -191,11 +185,12 @@ func (s *Server) filterLogEvents(c *call, in *awsmodel.FilterLogEventsRequest) (
 	case in.StartFromHead != nil && !*in.StartFromHead:
 		return nil, invalidLogs("startFromHead must be true: events come in the order of their time.")
 	}
-	filter := filterPattern{}
-	if in.FilterPattern != nil {
-		if filter, err = parsePattern(*in.FilterPattern); err != nil {
-			return nil, err
-		}
+	if in.FilterPattern == nil {
+		in.FilterPattern = new("")
+	}
+	filter, err := parsePattern(*in.FilterPattern)
+	if err != nil {
+		return nil, err
 	}
 	begin := place{}
 	if in.NextToken != nil {

@@ -72,7 +72,7 @@ func (r *Recorder) lookAt(ctx context.Context, id deferd.EndpointID) error {
 		k := value{metric: metric}
 		sample, looked := e.values[k]
 		if !looked {
-			sample = earlier(e.since, known.created, now)
+			sample = r.earlier(e.since, known.created, now)
 		}
 		e.values[k] = sample.Add(deferd.SampleOf(v))
 	}
@@ -81,11 +81,14 @@ func (r *Recorder) lookAt(ctx context.Context, id deferd.EndpointID) error {
 }
 
 // earlier is the sample of the looks of this minute that did not take place
-// because an endpoint had no work yet: zeros.
-func earlier(since, created, now time.Time) deferd.Sample {
+// because an endpoint had no work yet: zeros. Before its creation, and in an
+// earlier life of the server, there are none to make up.
+func (r *Recorder) earlier(since, created, now time.Time) deferd.Sample {
 	begin := now.Truncate(time.Minute)
-	if created.After(begin) {
-		begin = created
+	for _, t := range []time.Time{created, r.started} {
+		if t.After(begin) {
+			begin = t
+		}
 	}
 	return deferd.Sample{Count: float64(max(0, looksBefore(since)-looksBefore(begin)))}
 }

@@ -51,6 +51,7 @@ type Recorder struct {
 	alarms *alarms
 
 	attempts attempts
+	started  time.Time
 
 	// writing is held while the values of a minute go from memory into the
 	// store, so that readers find them in one of the two.
@@ -100,7 +101,7 @@ func New(c Config) *Recorder {
 	}
 	r := &Recorder{
 		c: c, store: c.Store, log: c.Logger,
-		attempts: newAttempts(),
+		attempts: newAttempts(), started: c.Store.Now(),
 		active:   map[deferd.EndpointID]*endpoint{},
 		rested:   map[deferd.EndpointID]time.Time{},
 	}

@@ -2,6 +2,7 @@ package history
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 
@@ -228,11 +229,7 @@ func (r *Recorder) Attempts() Attempts {
 	a := &r.attempts
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	ended := make(map[deferd.Reason]int64, len(a.ended))
-	for why, n := range a.ended {
-		ended[why] = n
-	}
-	return Attempts{ended, a.lost}
+	return Attempts{maps.Clone(a.ended), a.lost}
 }
 
 // Slots reads the slots of the instances that are in session.

@@ -90,16 +90,10 @@ func (s *Store) Points(ctx context.Context, of deferd.Series, from, to time.Time
 // SeriesList lists series in order. Its token is the last one of the page.
 func (s *Store) SeriesList(ctx context.Context, q deferd.SeriesQuery) (page deferd.Page[deferd.Series], err error) {
 	q.Max = max(q.Max, 1)
-	where := "account = ?"
-	args := []any{string(q.Account)}
-	for column, value := range map[string]string{"namespace": q.Namespace, "metric": q.Metric} {
-		if value != "" {
-			where += " AND " + column + " = ?"
-			args = append(args, value)
-		}
-	}
+	where := "account = ?1 AND (?2 = '' OR namespace = ?2) AND (?3 = '' OR metric = ?3)"
+	args := []any{string(q.Account), q.Namespace, q.Metric}
 	if !q.Since.IsZero() {
-		where += " AND EXISTS (SELECT 1 FROM point WHERE series = series.row AND minute >= ?)"
+		where += " AND EXISTS (SELECT 1 FROM point WHERE point.series = series.row AND minute >= ?)"
 		args = append(args, minuteOf(q.Since))
 	}
 	if q.Token != "" {
