@@ -102,8 +102,8 @@ func New(c Config) *Recorder {
 	r := &Recorder{
 		c: c, store: c.Store, log: c.Logger,
 		attempts: newAttempts(), started: c.Store.Now(),
-		active:   map[deferd.EndpointID]*endpoint{},
-		rested:   map[deferd.EndpointID]time.Time{},
+		active: map[deferd.EndpointID]*endpoint{},
+		rested: map[deferd.EndpointID]time.Time{},
 	}
 	r.alarms = newAlarms(r)
 	return r

@@ -2,6 +2,10 @@ package telemetry
 
 import (
 	"context"
+	"maps"
+	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -82,5 +86,23 @@ deferd_settles_refused_total 6
 	}
 	for _, p := range problems {
 		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+}
+
+// docs/metrics.md names every series that there is.
+func TestMetricsDocument(t *testing.T) {
+	page, err := os.ReadFile("../../docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := slices.Collect(maps.Keys(help))
+	name := regexp.MustCompile(`fqName: "([^"]+)"`)
+	for _, d := range append(slices.Collect(maps.Values(timed)), stateDesc, accepted, pruned, drift, age, instances, slots, perSlot, perBusy, attempts, storeWait) {
+		names = append(names, name.FindStringSubmatch(d.String())[1])
+	}
+	for _, n := range names {
+		if !strings.Contains(string(page), n) {
+			t.Errorf("docs/metrics.md does not name %s", n)
+		}
 	}
 }
