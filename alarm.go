@@ -158,5 +158,6 @@ func (c AlarmChange) Notice(region string) (subject, message string) {
 
 // An AlarmAction does what an alarm asks for: the action with this ARN, such as
 // a scaling policy. It may be called again for the same change. Again says that
-// it wants to hear of the alarm after every period in which that stays as it is.
+// a scaling policy wants to hear of the alarm after every minute in which that
+// stays as it is.
 type AlarmAction func(ctx context.Context, arn string, c AlarmChange) (again bool, err error)

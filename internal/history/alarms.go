@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -57,6 +58,7 @@ func (w *alarms) load(ctx context.Context) {
 		}
 		for _, d := range docs {
 			w.put(d)
+			w.resume(d)
 			after = d.Name
 		}
 		if len(docs) < batch {
@@ -65,11 +67,30 @@ func (w *alarms) load(ctx context.Context) {
 	}
 }
 
+// resume has a raised alarm's scaling policies hear of it again: what they
+// wanted to hear in an earlier life of the server is not known.
+func (w *alarms) resume(d deferd.Document) {
+	a, err := deferd.AlarmOf(d)
+	if err != nil || a.State != deferd.AlarmRaised || !slices.ContainsFunc(a.Actions(a.State), isPolicy) {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.again[a.Name] = true
+}
+
+// isPolicy reports whether an action is a scaling policy. Only these may want to
+// hear of an alarm that stays as it is; everybody else was told.
+func isPolicy(arn string) bool { return strings.Contains(arn, ":scalingPolicy:") }
+
 // put watches an alarm as it is now.
 func (w *alarms) put(d deferd.Document) {
 	a, err := deferd.AlarmOf(d)
 	if err != nil {
 		w.r.log.Warn("an alarm cannot be read", "alarm", d.Name, "err", err)
+		return
+	}
+	if d.Account != w.r.c.Account {
 		return
 	}
 	w.mu.Lock()
@@ -230,13 +251,16 @@ func (w *alarms) do(ctx context.Context, c deferd.AlarmChange) {
 		if w.r.c.Act == nil {
 			break
 		}
+		if c.Old == c.Alarm.State && !isPolicy(arn) {
+			continue
+		}
 		limited, cancel := context.WithTimeout(ctx, actLimit)
 		again, err := w.r.c.Act(limited, arn, c)
 		cancel()
 		if err != nil {
 			w.r.log.WarnContext(ctx, "an alarm's action failed", "alarm", c.Alarm.Name, "action", arn, "err", err)
 		}
-		wanted = wanted || again
+		wanted = wanted || again && isPolicy(arn)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()

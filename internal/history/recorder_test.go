@@ -367,13 +367,16 @@ func (b *bench) acted() string {
 	return s
 }
 
+// policy is the ARN of a scaling policy, as far as it matters.
+const policy = "arn:x:scalingPolicy:wake"
+
 // stuck is AWS's own alarm that wakes an endpoint at zero.
 func stuck() deferd.Alarm {
 	return deferd.Alarm{
 		Account: account, Name: "stuck", Namespace: deferd.SageMakerNamespace, Metric: deferd.BacklogWithoutCapacity,
 		Dimensions: deferd.MakeDimensions(deferd.Dimension{Name: "EndpointName", Value: "ep"}), Statistic: "Average",
 		Period: time.Minute, Periods: 2, Datapoints: 2, Threshold: 1, Comparison: "GreaterThanOrEqualToThreshold", MissingData: "missing",
-		ActionsEnabled: true, AlarmActions: []string{"wake"}, OKActions: []string{"fine"}, State: deferd.AlarmInsufficient,
+		ActionsEnabled: true, AlarmActions: []string{"topic", policy}, OKActions: []string{"fine"}, State: deferd.AlarmInsufficient,
 	}
 }
 
@@ -399,20 +402,27 @@ func TestAlarm(t *testing.T) {
 		time.Sleep(4 * time.Minute)
 		synctest.Wait()
 		a := b.alarm("stuck")
-		if got, want := b.acted(), "wake ALARM"; a.State != deferd.AlarmRaised || got != want {
+		if got, want := b.acted(), "topic ALARM, "+policy+" ALARM"; a.State != deferd.AlarmRaised || got != want {
 			t.Errorf("with a backlog the alarm is %s (%s), actions %q; want ALARM and %q", a.State, a.Reason, got, want)
 		}
 		b.again = true
-		a.State = deferd.AlarmOK
-		b.AlarmChanged(deferd.AlarmChange{Alarm: b.alarm("stuck"), Old: a.State})
+		b.AlarmChanged(deferd.AlarmChange{Alarm: a, Old: deferd.AlarmOK})
 		synctest.Wait()
-		if got, want := b.acted(), "wake ALARM"; got != want {
+		if got, want := b.acted(), "topic ALARM, "+policy+" ALARM"; got != want {
 			t.Errorf("set by hand, actions are %q, want %q", got, want)
 		}
 		time.Sleep(3 * time.Minute)
 		synctest.Wait()
-		if got, want := b.acted(), "wake ALARM, wake ALARM, wake ALARM"; got != want {
-			t.Errorf("wanting more, actions are %q, want %q", got, want)
+		again := strings.Repeat(", "+policy+" ALARM", 3)[2:]
+		if got := b.acted(); got != again {
+			t.Errorf("wanting more, actions are %q, want %q", got, again)
+		}
+		b.alarms.drop("stuck") // as after a restart
+		b.alarms.load(t.Context())
+		time.Sleep(3 * time.Minute)
+		synctest.Wait()
+		if got := b.acted(); got != again {
+			t.Errorf("after a restart, actions are %q, want %q", got, again)
 		}
 		b.must(b.queue.DeleteDocument(t.Context(), deferd.KindAlarm, account, "stuck"))
 		time.Sleep(3 * time.Minute)
