@@ -71,7 +71,7 @@ func (r *Recorder) lookAt(ctx context.Context, id deferd.EndpointID) error {
 	} {
 		k := value{metric: metric}
 		sample, looked := e.values[k]
-		if !looked {
+		if !looked && metric != deferd.BacklogWithoutCapacity { // whose minute is a yes or a no from the first request on
 			sample = r.earlier(e.since, known.created, now)
 		}
 		e.values[k] = sample.Add(deferd.SampleOf(v))
