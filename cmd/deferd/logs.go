@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"strings"
 	"time"
 
@@ -146,9 +147,7 @@ func (l *logReader) followFrom(ctx context.Context, newest int64) error {
 // read visits the events from a moment on, in order.
 func (l *logReader) read(ctx context.Context, from int64, visit func(logLine) error) error {
 	in := object{"startTime": max(from, 0)}
-	for name, v := range l.in {
-		in[name] = v
-	}
+	maps.Copy(in, l.in)
 	for {
 		var page struct {
 			Events    []logLine
