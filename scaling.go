@@ -29,6 +29,25 @@ func ParseVariantRef(id string) (VariantRef, error) {
 	return VariantRef{EndpointName(parts[1]), VariantName(parts[3])}, nil
 }
 
+// PolicyARN is the ARN of a target's policy, with a unique part of its own.
+func PolicyARN(region string, a AccountID, unique string, r VariantRef, name string) string {
+	return "arn:aws:autoscaling:" + region + ":" + string(a) + ":scalingPolicy:" + unique + ":resource/sagemaker/" + r.String() + ":policyName/" + name
+}
+
+// ParsePolicyARN says which policy an ARN names. That policy may be a later one
+// of the same name, whose ARN is another.
+func ParsePolicyARN(arn string) (a AccountID, r VariantRef, name string, err error) {
+	parts := strings.SplitN(arn, ":", 8)
+	if len(parts) == 8 && parts[0] == "arn" && parts[2] == "autoscaling" && parts[5] == "scalingPolicy" {
+		resource, isVariant := strings.CutPrefix(parts[7], "resource/sagemaker/")
+		id, name, named := strings.Cut(resource, ":policyName/")
+		if r, err := ParseVariantRef(id); err == nil && isVariant && named {
+			return AccountID(parts[4]), r, name, nil
+		}
+	}
+	return "", VariantRef{}, "", Errorf(Invalid, "%q is not the ARN of a scaling policy", arn)
+}
+
 // A ScalableTarget is a variant whose number of instances follows policies,
 // between two bounds. It ends with its endpoint: EndpointID says with which, as
 // another one may get the name.
@@ -108,6 +127,7 @@ const (
 type Load struct {
 	At        time.Time
 	Period    time.Duration
+	Queued    int64
 	Backlog   int64         // queued or running
 	Instances int           // that there are to be, of all variants
 	OldestAge time.Duration // of what waits; 0 where nothing does

@@ -36,10 +36,11 @@ type PolicyReading struct {
 // A ScalingState is what is decided from.
 type ScalingState struct {
 	Now      time.Time
-	Current  int   // instances that there are to be
-	Backlog  int64 // queued or running
-	Busy     bool  // something came or ran in the last periods that a scale-in looks at
-	Settled  int   // data points since the last scale-out: those before say nothing of what is to spare now
+	Current  int // instances that there are to be
+	Queued   int64
+	Busy     bool // something came or ran in the last periods that a scale-in looks at
+	Fresh    bool // there is a data point since the number of instances last changed
+	Settled  int  // data points since the last scale-out: those before say nothing of what is to spare now
 	Policies []PolicyReading
 }
 
@@ -89,7 +90,7 @@ func (t *ScalableTarget) Decide(s ScalingState) (d Scaling, ok bool) {
 	}
 	d = largest(in)
 	d.To = max(d.To, t.Min)
-	if s.Backlog > 0 || s.Busy {
+	if s.Queued > 0 || s.Busy {
 		d.To = max(d.To, 1)
 	}
 	return d, d.To < s.Current
@@ -102,7 +103,7 @@ func largest(all []Scaling) Scaling {
 // wake decides for a target without instances that has work. Where its policies
 // know how much there is, they say how many it wakes with.
 func (t *ScalableTarget) wake(s ScalingState) (Scaling, bool) {
-	if s.Current > 0 || s.Backlog == 0 || len(s.Policies) == 0 || t.Suspended.Out || t.Max == 0 {
+	if s.Current > 0 || s.Queued == 0 || len(s.Policies) == 0 || t.Suspended.Out || t.Max == 0 {
 		return Scaling{}, false
 	}
 	n := 1
@@ -111,7 +112,7 @@ func (t *ScalableTarget) wake(s ScalingState) (Scaling, bool) {
 			n = max(n, p.Tracking.proportional(1, p.Latest))
 		}
 	}
-	return Scaling{To: t.Bound(n), Cause: fmt.Sprintf("%d requests waited and there was no instance", s.Backlog)}, true
+	return Scaling{To: t.Bound(n), Cause: fmt.Sprintf("%d requests waited and there was no instance", s.Queued)}, true
 }
 
 // A vote is what a policy wants.
@@ -173,6 +174,8 @@ func (k *TargetTracking) propose(p PolicyReading, s ScalingState, base int) (Sca
 	above := func(v float64) bool { return v > k.Target }
 	below := func(v float64) bool { return v < trackingMargin*k.Target }
 	switch {
+	case !s.Fresh:
+		return Scaling{}, voteObject
 	case lastAll(p.Values, TrackingOutPoints, above):
 		n := k.proportional(max(1, base), p.Values[len(p.Values)-1])
 		return Scaling{n, p.Name, alarm(0)}, voteOut

@@ -36,56 +36,59 @@ func TestTargetTracking(t *testing.T) {
 		values  []float64
 		current int
 		settled int // 0: long ago
+		stale   bool
 		target  ScalableTarget
 		want    int // the current number where nothing is to be done
 		cause   string
 	}{
-		{"three above", tracking(5), values(0, 5, 12, 12, 12), 2, 0, ScalableTarget{}, 5, "High"},
-		{"a little above", tracking(5), values(5.01, 3), 10, 0, ScalableTarget{}, 11, "High"},
-		{"the latest says how many", tracking(5), []float64{90, 90, 6}, 1, 0, ScalableTarget{}, 2, "High"},
-		{"two above", tracking(5), []float64{5, 12, 12}, 2, 0, ScalableTarget{}, 2, ""},
-		{"too few points", tracking(5), values(12, 2), 2, 0, ScalableTarget{}, 2, ""},
-		{"one is missing", tracking(5), []float64{12, missing, 12}, 2, 0, ScalableTarget{}, 2, ""},
-		{"at the target", tracking(5), values(5, 30), 2, 0, ScalableTarget{}, 2, ""},
-		{"not above the most", tracking(5), values(500, 3), 2, 0, ScalableTarget{Max: 4}, 4, "High"},
-		{"at the most", tracking(5), values(500, 3), 4, 0, ScalableTarget{Max: 4}, 4, ""},
-		{"from zero", tracking(5), values(12, 3), 0, 0, ScalableTarget{}, 3, "High"},
+		{"three above", tracking(5), values(0, 5, 12, 12, 12), 2, 0, false, ScalableTarget{}, 5, "High"},
+		{"a little above", tracking(5), values(5.01, 3), 10, 0, false, ScalableTarget{}, 11, "High"},
+		{"the latest says how many", tracking(5), []float64{90, 90, 6}, 1, 0, false, ScalableTarget{}, 2, "High"},
+		{"two above", tracking(5), []float64{5, 12, 12}, 2, 0, false, ScalableTarget{}, 2, ""},
+		{"too few points", tracking(5), values(12, 2), 2, 0, false, ScalableTarget{}, 2, ""},
+		{"one is missing", tracking(5), []float64{12, missing, 12}, 2, 0, false, ScalableTarget{}, 2, ""},
+		{"at the target", tracking(5), values(5, 30), 2, 0, false, ScalableTarget{}, 2, ""},
+		{"not above the most", tracking(5), values(500, 3), 2, 0, false, ScalableTarget{Max: 4}, 4, "High"},
+		{"at the most", tracking(5), values(500, 3), 4, 0, false, ScalableTarget{Max: 4}, 4, ""},
+		{"from zero", tracking(5), values(12, 3), 0, 0, false, ScalableTarget{}, 3, "High"},
 
-		{"fifteen below", tracking(5), values(1, 15), 10, 0, ScalableTarget{}, 2, "Low"},
-		{"the highest says how many", tracking(5), values(1, 14, 4), 10, 0, ScalableTarget{}, 8, "Low"},
-		{"nothing at all", tracking(5), values(0, 15), 10, 0, ScalableTarget{}, 0, "Low"},
-		{"not below the least", tracking(5), values(0, 15), 10, 0, ScalableTarget{Min: 3}, 3, "Low"},
-		{"fourteen below", tracking(5), values(1, 14), 10, 0, ScalableTarget{}, 10, ""},
-		{"one of them not", tracking(5), values(1, 7, append([]float64{4.6}, values(1, 7)...)...), 10, 0, ScalableTarget{}, 10, ""},
-		{"within the margin", tracking(5), values(4.5, 15), 10, 0, ScalableTarget{}, 10, ""},
-		{"below the margin", tracking(5), values(4.4, 15), 10, 0, ScalableTarget{}, 9, "Low"},
-		{"one cannot be spared", tracking(5), values(4.4, 15), 3, 0, ScalableTarget{}, 3, ""},
-		{"scaled out meanwhile", tracking(5), values(0, 20), 10, 14, ScalableTarget{}, 10, ""},
-		{"scaling in is off", tracking(5, disableIn), values(0, 15), 10, 0, ScalableTarget{}, 10, ""},
+		{"fifteen below", tracking(5), values(1, 15), 10, 0, false, ScalableTarget{}, 2, "Low"},
+		{"the highest says how many", tracking(5), values(1, 14, 4), 10, 0, false, ScalableTarget{}, 8, "Low"},
+		{"nothing at all", tracking(5), values(0, 15), 10, 0, false, ScalableTarget{}, 0, "Low"},
+		{"not below the least", tracking(5), values(0, 15), 10, 0, false, ScalableTarget{Min: 3}, 3, "Low"},
+		{"fourteen below", tracking(5), values(1, 14), 10, 0, false, ScalableTarget{}, 10, ""},
+		{"one of them not", tracking(5), values(1, 7, append([]float64{4.6}, values(1, 7)...)...), 10, 0, false, ScalableTarget{}, 10, ""},
+		{"within the margin", tracking(5), values(4.5, 15), 10, 0, false, ScalableTarget{}, 10, ""},
+		{"below the margin", tracking(5), values(4.4, 15), 10, 0, false, ScalableTarget{}, 9, "Low"},
+		{"one cannot be spared", tracking(5), values(4.4, 15), 3, 0, false, ScalableTarget{}, 3, ""},
+		{"scaled out meanwhile", tracking(5), values(0, 20), 10, 14, false, ScalableTarget{}, 10, ""},
+		{"scaling in is off", tracking(5, disableIn), values(0, 15), 10, 0, false, ScalableTarget{}, 10, ""},
 
-		{"cooling after a scale-in", tracking(5), values(0, 15), 10, 0, ScalableTarget{LastIn: now.Add(-299 * time.Second)}, 10, ""},
-		{"cooled after a scale-in", tracking(5), values(0, 15), 10, 0, ScalableTarget{LastIn: now.Add(-300 * time.Second)}, 0, "Low"},
-		{"out while cooling after a scale-in", tracking(5), values(12, 3), 2, 0, ScalableTarget{LastIn: now}, 5, "High"},
+		{"cooling after a scale-in", tracking(5), values(0, 15), 10, 0, false, ScalableTarget{LastIn: now.Add(-299 * time.Second)}, 10, ""},
+		{"cooled after a scale-in", tracking(5), values(0, 15), 10, 0, false, ScalableTarget{LastIn: now.Add(-300 * time.Second)}, 0, "Low"},
+		{"out while cooling after a scale-in", tracking(5), values(12, 3), 2, 0, false, ScalableTarget{LastIn: now}, 5, "High"},
 		{
-			"a metric of its own has seen what was added", tracking(5), values(12, 3), 4, 0,
+			"a metric of its own has seen what was added", tracking(5), values(12, 3), 4, 0, false,
 			ScalableTarget{LastOut: map[string]ScaledOut{"track": {now.Add(-time.Second), 1}}}, 10, "High",
 		},
 		{
-			"another metric may not have", tracking(5, foreign), values(12, 3), 3, 0,
+			"another metric may not have", tracking(5, foreign), values(12, 3), 3, 0, false,
 			ScalableTarget{LastOut: map[string]ScaledOut{"track": {now.Add(-time.Second), 1}}}, 3, "",
 		},
 		{
-			"a larger scale-out", tracking(5, foreign), values(40, 3), 3, 0,
+			"a larger scale-out", tracking(5, foreign), values(40, 3), 3, 0, false,
 			ScalableTarget{LastOut: map[string]ScaledOut{"track": {now.Add(-time.Second), 1}}}, 8, "High",
 		},
 		{
-			"after its cooldown", tracking(5, foreign), values(12, 3), 3, 0,
+			"after its cooldown", tracking(5, foreign), values(12, 3), 3, 0, false,
 			ScalableTarget{LastOut: map[string]ScaledOut{"track": {now.Add(-300 * time.Second), 1}}}, 8, "High",
 		},
-		{"out is suspended", tracking(5), values(12, 3), 2, 0, ScalableTarget{Suspended: Suspension{Out: true}}, 2, ""},
-		{"in is suspended", tracking(5), values(0, 15), 2, 0, ScalableTarget{Suspended: Suspension{In: true}}, 2, ""},
-		{"out while in is suspended", tracking(5), values(12, 3), 2, 0, ScalableTarget{Suspended: Suspension{In: true}}, 5, "High"},
-		{"no number is too large", tracking(1e-300), values(1e300, 3), 2, 0, ScalableTarget{}, 100, "High"},
+		{"no data point since the last change", tracking(5), values(12, 3), 2, 0, true, ScalableTarget{}, 2, ""},
+		{"no data point since the last change to spare any", tracking(5), values(0, 15), 2, 0, true, ScalableTarget{}, 2, ""},
+		{"out is suspended", tracking(5), values(12, 3), 2, 0, false, ScalableTarget{Suspended: Suspension{Out: true}}, 2, ""},
+		{"in is suspended", tracking(5), values(0, 15), 2, 0, false, ScalableTarget{Suspended: Suspension{In: true}}, 2, ""},
+		{"out while in is suspended", tracking(5), values(12, 3), 2, 0, false, ScalableTarget{Suspended: Suspension{In: true}}, 5, "High"},
+		{"no number is too large", tracking(1e-300), values(1e300, 3), 2, 0, false, ScalableTarget{}, 100, "High"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -96,7 +99,7 @@ func TestTargetTracking(t *testing.T) {
 				tt.settled = 1000
 			}
 			d, ok := tt.target.Decide(ScalingState{
-				Now: now, Current: tt.current, Settled: tt.settled,
+				Now: now, Current: tt.current, Settled: tt.settled, Fresh: !tt.stale,
 				Policies: []PolicyReading{{ScalingPolicy: tt.policy, Values: tt.values, Latest: missing}},
 			})
 			got := tt.current
@@ -222,7 +225,7 @@ func TestSeveralPolicies(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			target := ScalableTarget{Max: 100}
-			d, ok := target.Decide(ScalingState{Now: time.Unix(1, 0), Current: 6, Settled: 15, Policies: tt.policies})
+			d, ok := target.Decide(ScalingState{Now: time.Unix(1, 0), Current: 6, Fresh: true, Settled: 15, Policies: tt.policies})
 			if got := map[bool]int{true: d.To, false: 6}[ok]; got != tt.want {
 				t.Errorf("6 instances become %d, want %d", got, tt.want)
 			}
@@ -259,7 +262,7 @@ func TestWakes(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			d, ok := tt.target.Decide(ScalingState{Now: time.Unix(100, 0), Current: tt.current, Backlog: tt.backlog, Policies: tt.policies})
+			d, ok := tt.target.Decide(ScalingState{Now: time.Unix(100, 0), Current: tt.current, Queued: tt.backlog, Policies: tt.policies})
 			if got := map[bool]int{true: d.To, false: tt.current}[ok]; got != tt.want {
 				t.Errorf("%d instances become %d, want %d", tt.current, got, tt.want)
 			}
@@ -278,8 +281,8 @@ func TestDecisionsKeepTheRules(t *testing.T) {
 		target.Suspended = Suspension{In: rapid.Bool().Draw(t, "no in"), Out: rapid.Bool().Draw(t, "no out")}
 		target.LastIn = now.Add(-time.Duration(rapid.IntRange(0, 600).Draw(t, "since in")) * time.Second)
 		s := ScalingState{
-			Now: now, Current: rapid.IntRange(0, 20).Draw(t, "current"), Backlog: int64(rapid.IntRange(0, 3).Draw(t, "backlog")),
-			Busy: rapid.Bool().Draw(t, "busy"), Settled: rapid.IntRange(0, 30).Draw(t, "settled"),
+			Now: now, Current: rapid.IntRange(0, 20).Draw(t, "current"), Queued: int64(rapid.IntRange(0, 3).Draw(t, "backlog")),
+			Busy: rapid.Bool().Draw(t, "busy"), Fresh: rapid.Bool().Draw(t, "fresh"), Settled: rapid.IntRange(0, 30).Draw(t, "settled"),
 		}
 		for range rapid.IntRange(0, 3).Draw(t, "tracking policies") {
 			s.Policies = append(s.Policies, PolicyReading{
@@ -306,7 +309,7 @@ func TestDecisionsKeepTheRules(t *testing.T) {
 			t.Fatalf("scaled out to %d", d.To)
 		case d.To < s.Current && (d.To < target.Min || target.Suspended.In):
 			t.Fatalf("scaled in to %d", d.To)
-		case d.To == 0 && (s.Backlog > 0 || s.Busy):
+		case d.To == 0 && (s.Queued > 0 || s.Busy):
 			t.Fatal("scaled to zero with work to do")
 		case d.Cause == "":
 			t.Fatal("no cause")
@@ -345,10 +348,11 @@ func TestDays(t *testing.T) {
 		settled++
 		r := PolicyReading{ScalingPolicy: policy, Latest: MetricBacklogPerInstance.Of(loads[len(loads)-1])}
 		for _, l := range loads {
+			l.Instances = current
 			r.Values = append(r.Values, MetricBacklogPerInstance.Of(l))
 		}
 		d, ok := target.Decide(ScalingState{
-			Now: now, Current: current, Backlog: backlog, Busy: slices.ContainsFunc(loads, Load.Busy), Settled: settled, Policies: []PolicyReading{r},
+			Now: now, Current: current, Queued: backlog, Busy: slices.ContainsFunc(loads, Load.Busy), Fresh: true, Settled: settled, Policies: []PolicyReading{r},
 		})
 		if ok {
 			target.Applied(d, current, now)
@@ -386,6 +390,21 @@ func TestVariantRef(t *testing.T) {
 	for _, id := range []string{"", "endpoint/a", "endpoint//variant/b", "endpoint/a/variant/", "endpoint/a/variant/b/c", "service/a/variant/b"} {
 		if _, err := ParseVariantRef(id); CodeOf(err) != Invalid {
 			t.Errorf("%q: got %v", id, err)
+		}
+	}
+}
+
+func TestPolicyARN(t *testing.T) {
+	for _, name := range []string{"p", "a:b/c", "x:policyName/y"} {
+		arn := PolicyARN("us-east-1", "123456789012", "some-guid", VariantRef{"e", "v"}, name)
+		a, r, got, err := ParsePolicyARN(arn)
+		if err != nil || a != "123456789012" || r != (VariantRef{"e", "v"}) || got != name {
+			t.Errorf("%s: got %s, %v, %q, %v", arn, a, r, got, err)
+		}
+	}
+	for _, arn := range []string{"", "arn:aws:sns:us-east-1:123456789012:topic", "arn:aws:autoscaling:r:1:scalingPolicy:g:resource/ecs/service/a/b:policyName/p"} {
+		if _, _, _, err := ParsePolicyARN(arn); CodeOf(err) != Invalid {
+			t.Errorf("%q: got %v", arn, err)
 		}
 	}
 }

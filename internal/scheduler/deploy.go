@@ -60,7 +60,7 @@ func (s *Scheduler) finishDeployment(ctx context.Context, e deferd.Endpoint, eve
 	})
 	if err == nil {
 		s.log.InfoContext(ctx, event, "endpoint", e.Name, "reason", after.FailureReason)
-		s.queue.add(e.ID)
+		s.Changed(e.ID)
 	}
 	return ignoreUnchanged(err)
 }

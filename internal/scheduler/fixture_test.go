@@ -151,10 +151,16 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// countingStore counts sweeps.
+// countingStore counts sweeps, and reads of endpoints.
 type countingStore struct {
 	deferd.Store
 	sweeps atomic.Int64
+	reads  atomic.Int64
+}
+
+func (s *countingStore) EndpointByID(ctx context.Context, id deferd.EndpointID) (deferd.Endpoint, error) {
+	s.reads.Add(1)
+	return s.Store.EndpointByID(ctx, id)
 }
 
 func (s *countingStore) Sweep(ctx context.Context, n int) (time.Time, error) {

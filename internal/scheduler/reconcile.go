@@ -89,6 +89,7 @@ func (s *Scheduler) serve(ctx context.Context, e deferd.Endpoint) error {
 	})
 	if err == nil {
 		s.log.InfoContext(ctx, "endpoint is in service", "endpoint", e.Name)
+		s.scaler.looks.add(e.ID)
 	}
 	return ignoreUnchanged(err)
 }
@@ -122,6 +123,9 @@ func ignoreUnchanged(err error) error {
 // when nothing is queued any more, its name. Whatever ends an instance or the
 // queue brings it here again.
 func (s *Scheduler) remove(ctx context.Context, e deferd.Endpoint) error {
+	if err := s.scaler.deregister(ctx, e); err != nil {
+		return err
+	}
 	if s.stopAll(e.ID) > 0 {
 		return nil
 	}

@@ -31,6 +31,17 @@ type Config struct {
 
 	// History is how long ended invocations are kept. Default 7 days.
 	History time.Duration
+
+	// ScalingPeriod is how long a data point of scaling is. Default a minute.
+	ScalingPeriod time.Duration
+
+	// Metrics are what policies may look at beyond the endpoints' own. Nil:
+	// nothing.
+	Metrics Metrics
+
+	// MaxInstances is how many instances scaling may give a variant; 0: any
+	// number.
+	MaxInstances int
 }
 
 // An Instance is what an agent is given of the instance that it speaks for.
@@ -63,6 +74,8 @@ type Scheduler struct {
 	queue *queue
 	wg    sync.WaitGroup // instances
 
+	scaler *scaler
+
 	stopping chan struct{} // closed when Run is told to end
 
 	mu        sync.Mutex
@@ -75,15 +88,24 @@ func New(c Config) *Scheduler {
 	if c.History == 0 {
 		c.History = 7 * 24 * time.Hour
 	}
-	return &Scheduler{
+	if c.ScalingPeriod == 0 {
+		c.ScalingPeriod = DefaultScalingPeriod
+	}
+	s := &Scheduler{
 		c: c, log: c.Logger, queue: newQueue(), stopping: make(chan struct{}),
 		endpoints: map[deferd.EndpointID]*endpoint{},
 		instances: map[deferd.InstanceID]*instance{},
 	}
+	s.scaler = newScaler(s)
+	return s
 }
 
-// Changed says that an endpoint is to be looked at. It never blocks.
-func (s *Scheduler) Changed(id deferd.EndpointID) { s.queue.add(id) }
+// Changed says that an endpoint, or what scales it, is to be looked at. It
+// never blocks.
+func (s *Scheduler) Changed(id deferd.EndpointID) {
+	s.queue.add(id)
+	s.scaler.looks.add(id)
+}
 
 // Run looks after all endpoints until ctx ends. Then it stops every instance,
 // in order: agents first, so that what runs may finish.
@@ -97,6 +119,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	loops.Go(func() { s.watch(events) })
 	loops.Go(func() { s.sweep(ctx) })
 	loops.Go(func() { s.prune(ctx) })
+	loops.Go(func() { s.scaler.run(ctx) })
 
 	s.wakeAll(ctx)
 	for {
@@ -126,7 +149,7 @@ func (s *Scheduler) wakeAll(ctx context.Context) {
 		ids, err := s.c.Store.LiveEndpoints(ctx)
 		if err == nil {
 			for _, id := range ids {
-				s.queue.add(id)
+				s.Changed(id)
 			}
 			return
 		}

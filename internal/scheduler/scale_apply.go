@@ -1,0 +1,219 @@
+package scheduler
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/deferd/deferd"
+)
+
+func boundsCause(t deferd.ScalableTarget) string {
+	return fmt.Sprintf("the capacity was outside of minimum capacity %d and maximum capacity %d", t.Min, t.Max)
+}
+
+// target is what is remembered of a target; of one that is new to this life,
+// the activity that an earlier one may have left in progress.
+func (s *scaler) target(ctx context.Context, ep *scaledEndpoint, t deferd.ScalableTarget) (*scaledTarget, error) {
+	if known := ep.targets[t.Resource.Variant]; known != nil {
+		return known, nil
+	}
+	known := &scaledTarget{}
+	last, err := s.c.Store.Documents(ctx, deferd.KindScalingActivity, t.Account, deferd.ScalingName(t.Resource, ""), "", 1)
+	if err != nil {
+		return nil, err
+	}
+	if len(last) > 0 {
+		a, err := deferd.ReadScalingActivity(last[0])
+		if err != nil {
+			return nil, err
+		}
+		if a.Status == deferd.ActivityInProgress {
+			known.pending = &a
+		}
+	}
+	ep.targets[t.Resource.Variant] = known
+	return known, nil
+}
+
+// apply has the endpoint have another number of instances, and writes down why.
+func (s *scaler) apply(ctx context.Context, e deferd.Endpoint, t deferd.ScalableTarget, known *scaledTarget, d deferd.Scaling, current int, now time.Time) error {
+	_, err := s.c.Store.ChangeEndpoint(ctx, e.ID, func(e *deferd.Endpoint) error {
+		return redeploy(e, t.Resource.Variant, current, d.To, now)
+	})
+	if err != nil {
+		if err = ignoreUnchanged(err); err == nil {
+			s.looks.addAfter(e.ID, retryWait)
+		}
+		return err
+	}
+	s.changed(e.ID)
+	s.log.InfoContext(ctx, "scaling", "endpoint", e.Name, "variant", t.Resource.Variant, "from", current, "to", d.To, "reason", d.Cause)
+	known.changed = now
+	if d.To > current {
+		known.out = now
+	}
+	s.end(ctx, known, deferd.ActivityOverridden, "", now)
+	known.pending = s.begin(ctx, t, d, now)
+	return s.note(ctx, t, d, current, now)
+}
+
+// redeploy has a variant have n instances instead of current ones, in the fleet
+// that serves.
+func redeploy(e *deferd.Endpoint, v deferd.VariantName, current, n int, now time.Time) error {
+	variants := slices.Clone(desired(e))
+	i := slices.IndexFunc(variants, func(o deferd.EndpointVariant) bool { return o.Name == v })
+	if i < 0 || variants[i].Desired != current {
+		return errUnchanged
+	}
+	variants[i].Desired = n
+	switch {
+	case e.Status == deferd.EndpointInService:
+		e.Deploy(deferd.Deployment{ConfigID: e.ConfigID, Variants: variants, Started: now}, false)
+	case e.Status == deferd.EndpointUpdating && e.Deployment != nil && e.Deployment.Fleet == e.Fleet:
+		e.Deployment.Variants = variants
+	default:
+		return errUnchanged
+	}
+	return nil
+}
+
+// note writes down what cooldowns are counted from.
+func (s *scaler) note(ctx context.Context, t deferd.ScalableTarget, d deferd.Scaling, current int, now time.Time) error {
+	for {
+		t.Applied(d, current, now)
+		document, err := t.Document()
+		if err != nil {
+			return err
+		}
+		_, err = s.c.Store.PutDocument(ctx, document)
+		if deferd.CodeOf(err) != deferd.Changed || err == nil {
+			return err
+		}
+		// It was registered anew meanwhile.
+		document, err = s.c.Store.Document(ctx, deferd.KindTarget, t.Account, t.Resource.String())
+		if err != nil {
+			return err
+		}
+		if t, err = deferd.ReadScalableTarget(document); err != nil {
+			return err
+		}
+	}
+}
+
+// settle ends the activity in progress of a target once the endpoint is what it
+// was to become, or has given that up.
+func (s *scaler) settle(ctx context.Context, e deferd.Endpoint, known *scaledTarget, current int, now time.Time) {
+	if known.pending == nil || e.Deployment != nil {
+		return
+	}
+	switch {
+	case current == known.pending.To:
+		known.failures, known.retry = 0, time.Time{}
+		s.end(ctx, known, deferd.ActivitySuccessful, "", now)
+	case e.FailureReason != "":
+		known.retry = now.Add(min(maxScaleRetry, firstScaleRetry<<min(known.failures, 10)))
+		known.failures++
+		s.end(ctx, known, deferd.ActivityFailed, e.FailureReason, now)
+	default:
+		s.end(ctx, known, deferd.ActivityOverridden, "", now)
+	}
+}
+
+// begin writes down that an activity has begun. Activities are for people to
+// read: what cannot be written is not a reason to scale otherwise.
+func (s *scaler) begin(ctx context.Context, t deferd.ScalableTarget, d deferd.Scaling, now time.Time) *deferd.ScalingActivity {
+	a := &deferd.ScalingActivity{
+		ID: uuid.NewString(), Account: t.Account, Resource: t.Resource, To: d.To, Cause: d.Cause,
+		Started: now, Status: deferd.ActivityInProgress,
+	}
+	s.write(ctx, a)
+	s.pruneActivities(ctx, t, now)
+	return a
+}
+
+// end writes down how the activity in progress of a target has ended.
+func (s *scaler) end(ctx context.Context, known *scaledTarget, status deferd.ActivityStatus, message string, now time.Time) {
+	a := known.pending
+	if a == nil {
+		return
+	}
+	known.pending = nil
+	a.Status, a.Message, a.Ended = status, message, now
+	s.write(ctx, a)
+}
+
+func (s *scaler) write(ctx context.Context, a *deferd.ScalingActivity) {
+	d, err := a.Document()
+	if err == nil {
+		d, err = s.c.Store.PutDocument(ctx, d)
+	}
+	if err != nil {
+		s.log.WarnContext(ctx, "a scaling activity could not be written down", "endpoint", a.Resource.Endpoint, "err", err)
+		return
+	}
+	a.Version = d.Version
+}
+
+// activitiesKept is how long activities are listed, as on AWS.
+const activitiesKept = 6 * 7 * 24 * time.Hour
+
+// pruneActivities deletes activities that are old. There are few at a time.
+func (s *scaler) pruneActivities(ctx context.Context, t deferd.ScalableTarget, now time.Time) {
+	prefix := deferd.ScalingName(t.Resource, "")
+	after := prefix + deferd.ActivityName(now.Add(-activitiesKept))
+	old, err := s.c.Store.Documents(ctx, deferd.KindScalingActivity, t.Account, prefix, after, 10)
+	for _, d := range old {
+		if err == nil {
+			err = s.c.Store.DeleteDocument(ctx, d.Kind, d.Account, d.Name)
+		}
+	}
+	if err != nil {
+		s.log.WarnContext(ctx, "old scaling activities could not be deleted", "endpoint", t.Resource.Endpoint, "err", err)
+	}
+}
+
+// deregister deletes everything about the scaling of an endpoint that is being
+// deleted: another one may get its name.
+func (s *scaler) deregister(ctx context.Context, e deferd.Endpoint) error {
+	prefix := deferd.VariantRef{Endpoint: e.Name}.String()
+	for _, kind := range []deferd.DocumentKind{deferd.KindScalingPolicy, deferd.KindScheduledAction, deferd.KindScalingActivity, deferd.KindTarget} {
+		for d, err := range documents(ctx, s.c.Store, kind, e.Account, prefix) {
+			if err != nil {
+				return err
+			}
+			err := s.c.Store.DeleteDocument(ctx, d.Kind, d.Account, d.Name)
+			if err != nil && deferd.CodeOf(err) != deferd.NotFound {
+				return fmt.Errorf("delete the %s %s: %w", d.Kind, d.Name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// documents reads all documents whose names begin with prefix.
+func documents(ctx context.Context, store deferd.Documents, k deferd.DocumentKind, a deferd.AccountID, prefix string) iter.Seq2[deferd.Document, error] {
+	const page = 100
+	return func(yield func(deferd.Document, error) bool) {
+		for after := ""; ; {
+			docs, err := store.Documents(ctx, k, a, prefix, after, page)
+			if err != nil {
+				yield(deferd.Document{}, fmt.Errorf("read the documents %s below %s: %w", k, prefix, err))
+				return
+			}
+			for _, d := range docs {
+				if !yield(d, nil) {
+					return
+				}
+			}
+			if len(docs) < page {
+				return
+			}
+			after = docs[len(docs)-1].Name
+		}
+	}
+}

@@ -1,0 +1,356 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/deferd/deferd"
+)
+
+var ref = deferd.VariantRef{Endpoint: "name", Variant: "v"}
+
+// register makes the endpoint's variant a target with these policies.
+func (x *fixture) register(t *testing.T, lowest, highest int, policies ...deferd.ScalingPolicy) {
+	t.Helper()
+	x.put(t, deferd.ScalableTarget{ID: "t", Account: "a", Resource: ref, EndpointID: "e", Min: lowest, Max: highest})
+	for _, p := range policies {
+		p.Account, p.Resource = "a", ref
+		p.ARN = deferd.PolicyARN("us-east-1", "a", "guid", ref, p.Name)
+		x.put(t, p)
+	}
+	x.Changed("e")
+	synctest.Wait()
+}
+
+func (x *fixture) put(t *testing.T, of interface {
+	Document() (deferd.Document, error)
+}) {
+	t.Helper()
+	d, err := of.Document()
+	must(t, err)
+	_, err = x.store.PutDocument(t.Context(), d)
+	must(t, err)
+}
+
+// track keeps the backlog of an instance near n.
+func track(n float64) deferd.ScalingPolicy {
+	return deferd.ScalingPolicy{
+		Name: "track", Alarms: []deferd.PolicyAlarm{{Name: "high"}, {Name: "low"}},
+		Tracking: &deferd.TargetTracking{Target: n, Metric: deferd.ScalingMetric{Own: deferd.MetricBacklogPerInstance}},
+	}
+}
+
+func step(by int) deferd.ScalingPolicy {
+	return deferd.ScalingPolicy{Name: "step", Step: &deferd.StepScaling{Adjustment: deferd.ChangeInCapacity, Steps: []deferd.Step{{Adjustment: by}}}}
+}
+
+func (x *fixture) desired(t *testing.T) int {
+	t.Helper()
+	e, err := x.store.EndpointByID(t.Context(), "e")
+	must(t, err)
+	return desired(&e)[0].Desired
+}
+
+// wantActivities compares the activities of the target, the latest first.
+func (x *fixture) wantActivities(t *testing.T, want ...string) {
+	t.Helper()
+	var got []string
+	for d, err := range documents(t.Context(), x.store, deferd.KindScalingActivity, "a", deferd.ScalingName(ref, "")) {
+		must(t, err)
+		a, err := deferd.ReadScalingActivity(d)
+		must(t, err)
+		got = append(got, strings.TrimSpace(fmt.Sprintf("%d %s: %s %s", a.To, a.Status, a.Cause, a.Message)))
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("activities differ (-want +got):\n%s", diff)
+	}
+}
+
+func (x *fixture) acceptMany(t *testing.T, from, n int) {
+	t.Helper()
+	for i := range n {
+		x.accept(t, deferd.InvocationID(fmt.Sprintf("01900000-0000-7000-8000-%012d", from+i)), 5*time.Hour)
+	}
+	synctest.Wait()
+}
+
+// endAll ends everything that is queued.
+func (x *fixture) endAll(t *testing.T) {
+	t.Helper()
+	page, err := x.store.Invocations(t.Context(), deferd.InvocationQuery{Endpoint: "e", States: []deferd.State{deferd.Queued}, Max: 1000})
+	must(t, err)
+	for _, inv := range page.Items {
+		_, err := x.store.End(t.Context(), inv.ID, deferd.End(deferd.CancelRequested, ""))
+		must(t, err)
+	}
+	synctest.Wait()
+}
+
+func TestWakesAtOnce(t *testing.T) {
+	for name, policy := range map[string]deferd.ScalingPolicy{"tracking": track(5), "step": step(1)} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, nil, func(t *testing.T, x *fixture) {
+				x.store.OnWork(x.HasWork)
+				x.serving(t, 0)
+				x.register(t, 0, 4, policy)
+				pass(100 * time.Minute)
+				before := time.Now()
+				x.acceptMany(t, 0, 1)
+				if got := len(x.runtime.starts()); got != 1 {
+					t.Fatalf("%d instances were started for the first request, want 1", got)
+				}
+				if waited := x.runtime.starts()[0].at.Sub(before); waited != 0 {
+					t.Errorf("it waited %v for that", waited)
+				}
+				x.wantStatus(t, "e", deferd.EndpointInService)
+				x.wantActivities(t, "1 Successful: 1 requests waited and there was no instance")
+			})
+		})
+	}
+}
+
+func TestFollowsItsBacklogAndComesBackToZero(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, x *fixture) {
+		x.store.OnWork(x.HasWork)
+		x.serving(t, 0)
+		x.register(t, 0, 4, track(5))
+		pass(10 * time.Minute)
+		x.acceptMany(t, 0, 1)
+		x.acceptMany(t, 1, 11)
+		if got := x.desired(t); got != 1 {
+			t.Errorf("%d instances right after the burst, want 1", got)
+		}
+		pass(3*time.Minute - time.Second)
+		if got := x.desired(t); got != 1 {
+			t.Errorf("%d instances before three data points, want 1", got)
+		}
+		pass(time.Minute)
+		if got := x.desired(t); got != 3 {
+			t.Errorf("%d instances after three data points, want 3", got)
+		}
+		x.endAll(t)
+		pass(14 * time.Minute)
+		if got := x.desired(t); got != 3 {
+			t.Errorf("%d instances while it was busy in the last quarter of an hour, want 3", got)
+		}
+		pass(3 * time.Minute)
+		if got := x.desired(t); got != 0 {
+			t.Errorf("%d instances after a quarter of an hour without work, want 0", got)
+		}
+		if got := x.Instances("e", 0)["v"]; got != (InstanceCounts{}) {
+			t.Errorf("there still are %+v", got)
+		}
+		x.wantActivities(t,
+			"0 Successful: monitor alarm low in state ALARM triggered policy track",
+			"3 Successful: monitor alarm high in state ALARM triggered policy track",
+			"1 Successful: 1 requests waited and there was no instance")
+		// And at rest nothing looks at it.
+		if _, asleep := x.scaler.asleep.Load(deferd.EndpointID("e")); !asleep {
+			t.Error("it is not asleep")
+		}
+		x.acceptMany(t, 100, 1)
+		if got := x.desired(t); got != 1 {
+			t.Errorf("%d instances after it woke again, want 1", got)
+		}
+	})
+}
+
+// TestScaleInDrains has the idlest instance go, and one that works go on until
+// it has finished.
+func TestScaleInDrains(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, x *fixture) {
+		agents := x.serving(t, 3)
+		agents[0].set(2)
+		agents[1].set(1)
+		x.register(t, 1, 3, step(-2))
+		must(t, x.ActOnAlarm(t.Context(), deferd.PolicyARN("us-east-1", "a", "guid", ref, "step"), deferd.AlarmReading{Alarm: "quiet"}))
+		synctest.Wait()
+		if got := x.desired(t); got != 1 {
+			t.Fatalf("there are to be %d instances, want 1", got)
+		}
+		if agents[0].hasEnded() || agents[1].hasEnded() || !agents[2].hasEnded() {
+			t.Error("not the idle instance, and it alone, has ended")
+		}
+		pass(3 * time.Hour)
+		if agents[1].hasEnded() {
+			t.Error("an instance was stopped with work on it")
+		}
+		agents[1].set(0)
+		if !agents[1].hasEnded() || agents[0].hasEnded() {
+			t.Error("not the less busy one, and it alone, has ended after its work")
+		}
+		x.wantActivities(t, "1 Successful: monitor alarm quiet in state ALARM triggered policy step")
+		agents[0].set(0)
+	})
+}
+
+// TestBrokenModel has a model that never comes up. The endpoint says why, and
+// waits longer before each try.
+func TestBrokenModel(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, x *fixture) {
+		x.store.OnWork(x.HasWork)
+		x.serving(t, 0)
+		x.register(t, 0, 4, track(5))
+		x.runtime.mu.Lock()
+		x.runtime.onStart = func(deferd.InstanceSpec) error { return deferd.Errorf(deferd.Invalid, "there is no image x") }
+		x.runtime.mu.Unlock()
+		x.acceptMany(t, 0, 1)
+		e := x.wantStatus(t, "e", deferd.EndpointInService)
+		if e.FailureReason != "there is no image x" {
+			t.Errorf("the endpoint says %q", e.FailureReason)
+		}
+		pass(4 * time.Hour)
+		wantPauses(t, x, 10, 20, 40, 80, 160, 300, 300, 300, 300)
+		x.wantStatus(t, "e", deferd.EndpointInService)
+
+		x.runtime.mu.Lock()
+		x.runtime.onStart = nil
+		x.runtime.mu.Unlock()
+		pass(maxScaleRetry + time.Second)
+		if got := x.Instances("e", 0)["v"].Ready; got != 1 {
+			t.Errorf("%d instances are ready once the model is whole, want 1", got)
+		}
+		last, err := x.store.Documents(t.Context(), deferd.KindScalingActivity, "a", deferd.ScalingName(ref, ""), "", 2)
+		must(t, err)
+		for i, want := range []deferd.ActivityStatus{deferd.ActivitySuccessful, deferd.ActivityFailed} {
+			a, err := deferd.ReadScalingActivity(last[i])
+			must(t, err)
+			if a.Status != want || (want == deferd.ActivityFailed) != (a.Message == "there is no image x") {
+				t.Errorf("activity %d is %s: %s, want %s", i, a.Status, a.Message, want)
+			}
+		}
+	})
+}
+
+func TestBounds(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, x *fixture) {
+		x.serving(t, 1)
+		x.register(t, 2, 3)
+		if got := x.desired(t); got != 2 {
+			t.Errorf("%d instances of at least 2", got)
+		}
+		x.wantActivities(t, "2 Successful: the capacity was outside of minimum capacity 2 and maximum capacity 3")
+	})
+}
+
+func TestDeletedWithItsEndpoint(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, x *fixture) {
+		x.serving(t, 1)
+		x.register(t, 2, 3, track(5), step(1))
+		x.change(t, "e", func(e *deferd.Endpoint) { e.Status = deferd.EndpointDeleting })
+		for _, k := range []deferd.DocumentKind{deferd.KindTarget, deferd.KindScalingPolicy, deferd.KindScalingActivity} {
+			docs, err := x.store.Documents(t.Context(), k, "a", "", "", 10)
+			must(t, err)
+			if len(docs) > 0 {
+				t.Errorf("%d documents %s are left", len(docs), k)
+			}
+		}
+		if len(x.scaler.endpoints) > 0 {
+			t.Error("it is remembered")
+		}
+	})
+}
+
+// TestAnotherLifeGoesOn stops the server while it scales out. The next one
+// finishes that, and wakes what has work.
+func TestAnotherLifeGoesOn(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, x *fixture) {
+		x.store.OnWork(x.HasWork)
+		x.serving(t, 0)
+		x.register(t, 0, 4, track(5))
+		x.runtime.mu.Lock()
+		x.runtime.onAgent = func(*fakeAgent) {} // it never becomes ready
+		x.runtime.mu.Unlock()
+		x.acceptMany(t, 0, 1)
+		x.wantActivities(t, "1 InProgress: 1 requests waited and there was no instance")
+		x.stop()
+		_, runtime, stop := x.nextLife(t)
+		defer stop()
+		synctest.Wait()
+		if got := len(runtime.starts()); got != 1 {
+			t.Errorf("the next life started %d instances, want 1", got)
+		}
+		x.wantActivities(t, "1 Successful: 1 requests waited and there was no instance")
+	})
+}
+
+func TestAlarmsOfUnknownPolicies(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, x *fixture) {
+		x.serving(t, 1)
+		x.register(t, 0, 3, track(5), step(1))
+		for arn, want := range map[string]deferd.Code{
+			"arn:aws:sns:us-east-1:a:topic":                               deferd.Invalid,
+			deferd.PolicyARN("us-east-1", "a", "guid", ref, "other"):      deferd.NotFound,
+			deferd.PolicyARN("us-east-1", "a", "other guid", ref, "step"): deferd.NotFound,
+			deferd.PolicyARN("us-east-1", "another", "guid", ref, "step"): deferd.NotFound,
+		} {
+			if err := x.ActOnAlarm(t.Context(), arn, deferd.AlarmReading{}); err == nil || deferd.CodeOf(err) != want {
+				t.Errorf("%s: got %v, want %v", arn, err, want)
+			}
+		}
+		must(t, x.ActOnAlarm(t.Context(), deferd.PolicyARN("us-east-1", "a", "guid", ref, "track"), deferd.AlarmReading{}))
+		synctest.Wait()
+		if got := x.desired(t); got != 1 {
+			t.Errorf("%d instances, want 1", got)
+		}
+	})
+}
+
+// metrics are the same for everybody.
+type metrics struct {
+	values []float64
+	err    error
+}
+
+func (m *metrics) Values(context.Context, deferd.AccountID, deferd.ScalingMetric, time.Time, int) ([]float64, error) {
+	return m.values, m.err
+}
+
+// TestForeignMetric tracks a metric that says nothing of the backlog, also while
+// the endpoint has no instance.
+func TestForeignMetric(t *testing.T) {
+	m := &metrics{values: []float64{0, 0, 0}}
+	inBubble(t, func(c *Config) { c.Metrics = m }, func(t *testing.T, x *fixture) {
+		x.serving(t, 0)
+		p := track(10)
+		p.Tracking.OutCooldown = deferd.DefaultCooldown
+		p.Tracking.Metric = deferd.ScalingMetric{Namespace: "Mine", Name: "load"}
+		x.register(t, 0, 4, p)
+		pass(10 * time.Minute)
+		m.err = errors.New("broken")
+		pass(10 * time.Minute)
+		if got := x.desired(t); got != 0 {
+			t.Errorf("%d instances, want 0", got)
+		}
+		m.values, m.err = []float64{25, 25, 25}, nil
+		pass(time.Minute)
+		if got := x.desired(t); got != 3 {
+			t.Errorf("%d instances, want 3", got)
+		}
+	})
+}
+
+// TestOthersAreNotLookedAt has many endpoints at rest: hours pass, and nothing
+// is read for any of them.
+func TestOthersAreNotLookedAt(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, x *fixture) {
+		x.serving(t, 0)
+		x.register(t, 0, 4, track(5), step(1))
+		pass(time.Minute)
+		commits, sweeps := x.store.reads.Load(), x.store.sweeps.Load()
+		pass(24 * time.Hour)
+		if got := x.store.reads.Load() - commits; got != 0 {
+			t.Errorf("%d reads of an endpoint at rest in a day, want none", got)
+		}
+		if got := x.store.sweeps.Load() - sweeps; got != 0 {
+			t.Errorf("%d sweeps in a day, want none", got)
+		}
+	})
+}
