@@ -94,10 +94,11 @@ func (c *call) decode(in any) error {
 // anything is the resource of an operation that names none.
 func anything[P any](*call, P) string { return "*" }
 
-// target runs the operation that X-Amz-Target names.
-func (s *Server) target(c *call) error {
-	name, ok := strings.CutPrefix(c.r.Header.Get("X-Amz-Target"), "SageMaker.")
-	op := s.control[name]
+// target runs the operation that X-Amz-Target names, of a service whose targets
+// have a prefix.
+func (s *Server) target(c *call, prefix string, operations map[string]operation) error {
+	name, ok := strings.CutPrefix(c.r.Header.Get("X-Amz-Target"), prefix)
+	op := operations[name]
 	if !ok || op == nil || c.r.Method != http.MethodPost {
 		return unknownOperation(fmt.Sprintf("There is no operation %q.", c.r.Header.Get("X-Amz-Target")))
 	}

@@ -80,6 +80,7 @@ type Server struct {
 	control map[string]operation // of the control plane, by name
 	watch   map[string]operation // of CloudWatch, by name
 	reading map[string]operation // of CloudWatch Logs, by name
+	scaling map[string]operation // of Application Auto Scaling
 	room    *semaphore.Weighted  // for bodies that are in memory, in bytes
 	wide    *semaphore.Weighted  // of that for those that are larger than any invocation's
 
@@ -107,6 +108,7 @@ func New(c Config) *Server {
 	s.control = s.controlPlane()
 	s.watch = s.cloudWatch()
 	s.reading = s.cloudWatchLogs()
+	s.scaling = s.scalingOperations()
 	return s
 }
 
@@ -132,6 +134,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 			c.protocol = restJSON
 		}
 		c.answer(s.signed(c, scope.Service, s.sageMaker))
+	case "application-autoscaling":
+		c.protocol = json11
+		c.answer(s.signed(c, scope.Service, s.autoScaling))
 	case "sts":
 		c.protocol = query
 		c.answer(s.signed(c, scope.Service, s.sts))
@@ -262,7 +267,7 @@ func (s *Server) sageMaker(c *call) error {
 	if c.protocol == restJSON {
 		return s.endpointPath(c)
 	}
-	return s.target(c)
+	return s.target(c, "SageMaker.", s.control)
 }
 
 // maxBody bounds the bodies of everything but S3. It is wider than what an

@@ -259,6 +259,7 @@ func TestWidenedNamesShapes(t *testing.T) {
 	for _, k := range []*constraint{
 		&sagemakerProductionVariantInstanceType, &sagemakerSnsTopicArn,
 		&runtimeInvocationTimeoutSecondsHeader, &runtimeRequestTTLSecondsHeader, &runtimeAsyncBodyBlob,
+		&autoscalingMetricType,
 	} {
 		known[k.shape] = k
 	}

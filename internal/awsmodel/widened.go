@@ -1,6 +1,9 @@
 package awsmodel
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Limits are the maxima that an operator may set. Zero means AWS's own.
 // Violations print the number that is set here. SDKs check minima only, so that
@@ -27,10 +30,19 @@ var widened = map[string]func(k *constraint, l Limits){
 		}
 	},
 
+	// A metric of ours, beside AWS's predefined ones.
+	"autoscaling.MetricType": func(k *constraint, _ Limits) {
+		k.enum = slices.Sorted(slices.Values(append(slices.Clone(k.enum), OldestRequestMetric)))
+	},
+
 	"runtime.InvocationTimeoutSecondsHeader": func(k *constraint, l Limits) { k.raise(int64(l.MaxTimeout / time.Second)) },
 	"runtime.RequestTTLSecondsHeader":        func(k *constraint, l Limits) { k.raise(int64(l.MaxTTL / time.Second)) },
 	"runtime.AsyncBodyBlob":                  func(k *constraint, l Limits) { k.raise(l.MaxInline) },
 }
+
+// OldestRequestMetric is the predefined metric of target tracking that AWS does
+// not have: for how many seconds the endpoint's oldest request has waited.
+const OldestRequestMetric = "DeferdEndpointAgeOfOldestRequest"
 
 var (
 	anyInstanceType     = newPattern(`ml\.[a-zA-Z0-9._-]+`, `ml\.[a-zA-Z0-9._-]+`)
