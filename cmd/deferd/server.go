@@ -97,6 +97,7 @@ func build(ctx context.Context, s Settings, url string, log *slog.Logger) (srv *
 		return srv, err
 	}
 	srv.makeFaulty()
+	srv.queue = &workFeed{Store: srv.queue}
 	if err := srv.prepareKeys(ctx); err != nil {
 		return srv, err
 	}
@@ -115,7 +116,9 @@ func build(ctx context.Context, s Settings, url string, log *slog.Logger) (srv *
 	srv.closers = append(srv.closers, srv.logs.close)
 	srv.scheduler = scheduler.New(scheduler.Config{
 		Store: srv.queue, Runtime: srv.runtime, Logger: log, NewAgent: srv.newAgent, Env: srv.instanceEnv(), History: s.History,
+		ScalingPeriod: s.ScalingPeriod, MaxInstances: s.MaxInstances,
 	})
+	srv.queue.OnWork(srv.scheduler.HasWork)
 	return srv, nil
 }
 

@@ -69,9 +69,12 @@ type Settings struct {
 	MaxTTL     time.Duration `yaml:"max-ttl" usage:"largest RequestTTLSeconds (6h)"`
 	// MaxInstances: more than the machine can run starts processes until it
 	// cannot, and an endpoint that wishes for them cannot be called back.
-	MaxInstances        int    `yaml:"max-instances" usage:"largest number of instances of a variant (100)"`
-	InstanceCredentials bool   `yaml:"instance-credentials" usage:"give model instances keys for S3 of their own (true)"`
-	LogFormat           string `yaml:"log-format" usage:"of the server's log on standard error: text or json (text)"`
+	MaxInstances int `yaml:"max-instances" usage:"largest number of instances of a variant (100)"`
+	// ScalingPeriod: the shorter, the sooner instances are added, and taken
+	// away from work that only pauses.
+	ScalingPeriod       time.Duration `yaml:"scaling-period" usage:"how long a data point of autoscaling is; policies wait for 3 of them to scale out, for 15 to scale in (1m)"`
+	InstanceCredentials bool          `yaml:"instance-credentials" usage:"give model instances keys for S3 of their own (true)"`
+	LogFormat           string        `yaml:"log-format" usage:"of the server's log on standard error: text or json (text)"`
 }
 
 func defaultSettings() Settings {
@@ -79,7 +82,7 @@ func defaultSettings() Settings {
 		Data: "./deferd-data", Listen: "127.0.0.1:8780", Console: "127.0.0.1:8781",
 		S3: embedded, SNS: embedded, Runtime: "process", Account: "000000000000",
 		StopLimit: 30 * time.Second, History: 7 * 24 * time.Hour,
-		MaxTimeout: time.Hour, MaxTTL: 6 * time.Hour, MaxInstances: 100,
+		MaxTimeout: time.Hour, MaxTTL: 6 * time.Hour, MaxInstances: 100, ScalingPeriod: time.Minute,
 		InstanceCredentials: true, LogFormat: "text",
 	}
 }
@@ -262,6 +265,9 @@ func (s *Settings) validate() error {
 	if s.MaxTimeout < time.Second || s.MaxTTL < time.Minute || s.StopLimit < 0 || s.History < 0 || s.ClockSkew < 0 {
 		refuse("a time limit is too small: max-timeout %v, max-ttl %v, stop-limit %v, history %v, clock-skew %v",
 			s.MaxTimeout, s.MaxTTL, s.StopLimit, s.History, s.ClockSkew)
+	}
+	if s.ScalingPeriod < 100*time.Millisecond {
+		refuse("scaling-period %v is less than 100ms", s.ScalingPeriod)
 	}
 	if s.MaxInstances < 1 {
 		refuse("max-instances %d is less than 1", s.MaxInstances)
