@@ -112,7 +112,11 @@ func (t *ScalableTarget) wake(s ScalingState) (Scaling, bool) {
 			n = max(n, p.Tracking.proportional(1, p.Latest))
 		}
 	}
-	return Scaling{To: t.Bound(n), Cause: fmt.Sprintf("%d requests waited and there was no instance", s.Queued)}, true
+	cause := "1 request waited and there was no instance"
+	if s.Queued > 1 {
+		cause = fmt.Sprintf("%d requests waited and there was no instance", s.Queued)
+	}
+	return Scaling{To: t.Bound(n), Cause: cause}, true
 }
 
 // A vote is what a policy wants.

@@ -110,7 +110,7 @@ func TestWakesAtOnce(t *testing.T) {
 					t.Errorf("it waited %v for that", waited)
 				}
 				x.wantStatus(t, "e", deferd.EndpointInService)
-				x.wantActivities(t, "1 Successful: 1 requests waited and there was no instance")
+				x.wantActivities(t, "1 Successful: 1 request waited and there was no instance")
 			})
 		})
 	}
@@ -150,7 +150,7 @@ func TestFollowsItsBacklogAndComesBackToZero(t *testing.T) {
 		x.wantActivities(t,
 			"0 Successful: monitor alarm low in state ALARM triggered policy track",
 			"3 Successful: monitor alarm high in state ALARM triggered policy track",
-			"1 Successful: 1 requests waited and there was no instance")
+			"1 Successful: 1 request waited and there was no instance")
 		// And at rest nothing looks at it.
 		if _, asleep := x.scaler.asleep.Load(deferd.EndpointID("e")); !asleep {
 			t.Error("it is not asleep")
@@ -269,7 +269,7 @@ func TestAnotherLifeGoesOn(t *testing.T) {
 		x.runtime.onAgent = func(*fakeAgent) {} // it never becomes ready
 		x.runtime.mu.Unlock()
 		x.acceptMany(t, 0, 1)
-		x.wantActivities(t, "1 InProgress: 1 requests waited and there was no instance")
+		x.wantActivities(t, "1 InProgress: 1 request waited and there was no instance")
 		x.stop()
 		_, runtime, stop := x.nextLife(t)
 		defer stop()
@@ -277,7 +277,7 @@ func TestAnotherLifeGoesOn(t *testing.T) {
 		if got := len(runtime.starts()); got != 1 {
 			t.Errorf("the next life started %d instances, want 1", got)
 		}
-		x.wantActivities(t, "1 Successful: 1 requests waited and there was no instance")
+		x.wantActivities(t, "1 Successful: 1 request waited and there was no instance")
 	})
 }
 
