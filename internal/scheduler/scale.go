@@ -68,7 +68,7 @@ type scaledTarget struct {
 // less and less often.
 const (
 	firstScaleRetry = 10 * time.Second
-	maxScaleRetry   = 5 * time.Minute
+	maxScaleRetry   = time.Minute
 )
 
 func newScaler(s *Scheduler) *scaler {

@@ -207,7 +207,7 @@ func TestBrokenModel(t *testing.T) {
 			t.Errorf("the endpoint says %q", e.FailureReason)
 		}
 		pass(4 * time.Hour)
-		wantPauses(t, x, 10, 20, 40, 80, 160, 300, 300, 300, 300)
+		wantPauses(t, x, 10, 20, 40, 60, 60, 60, 60, 60)
 		x.wantStatus(t, "e", deferd.EndpointInService)
 
 		x.runtime.mu.Lock()
