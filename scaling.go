@@ -1,6 +1,7 @@
 package deferd
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -236,6 +237,28 @@ func ReadScalingActivity(d Document) (a ScalingActivity, err error) {
 	return a, err
 }
 
+// DeleteScaling deletes a target's document, and with a policy the alarms that
+// show what it does. What is not there any more is no error.
+func DeleteScaling(ctx context.Context, from Documents, d Document) error {
+	doomed := []Document{d}
+	if d.Kind == KindScalingPolicy {
+		p, err := ReadScalingPolicy(d)
+		if err != nil {
+			return err
+		}
+		for _, a := range p.Alarms {
+			doomed = append(doomed, Document{Kind: KindAlarm, Account: d.Account, Name: a.Name})
+		}
+		slices.Reverse(doomed) // the policy last: it names them
+	}
+	for _, d := range doomed {
+		if err := from.DeleteDocument(ctx, d.Kind, d.Account, d.Name); err != nil && CodeOf(err) != NotFound {
+			return fmt.Errorf("delete the %s %s: %w", d.Kind, d.Name, err)
+		}
+	}
+	return nil
+}
+
 func scalingDocument(k DocumentKind, a AccountID, name string, version int64, body any) (Document, error) {
 	b, err := json.Marshal(body)
 	if err != nil {
@@ -254,17 +277,11 @@ func readScaling(d Document, into any) error {
 // Own is the metric of the endpoint's own that a metric of CloudWatch is; ""
 // for all others.
 func Own(r VariantRef, namespace, name string, dimensions map[string]string) OwnMetric {
-	if namespace != "AWS/SageMaker" {
+	if namespace != SageMakerNamespace {
 		return ""
 	}
-	for dimension, v := range dimensions {
-		ours := dimension == "EndpointName" && v == string(r.Endpoint) || dimension == "VariantName" && v == string(r.Variant)
-		if !ours {
-			return ""
-		}
-	}
 	i := slices.IndexFunc(ownMetrics, func(m cloudWatchMetric) bool { return m.name == name })
-	if i < 0 || dimensions["EndpointName"] == "" || (dimensions["VariantName"] != "") != ownMetrics[i].variant {
+	if i < 0 || len(dimensions) != 1 || dimensions["EndpointName"] != string(r.Endpoint) {
 		return ""
 	}
 	return ownMetrics[i].own
@@ -272,14 +289,13 @@ func Own(r VariantRef, namespace, name string, dimensions map[string]string) Own
 
 // A cloudWatchMetric is an endpoint's own metric as CloudWatch names it.
 type cloudWatchMetric struct {
-	name    string
-	own     OwnMetric
-	variant bool // it has the dimension VariantName
+	name string
+	own  OwnMetric
 }
 
 var ownMetrics = []cloudWatchMetric{
-	{"ApproximateBacklogSize", MetricBacklog, false},
-	{"ApproximateBacklogSizePerInstance", MetricBacklogPerInstance, false},
-	{"ApproximateAgeOfOldestRequest", MetricOldestAge, false},
-	{"HasBacklogWithoutCapacity", MetricWithoutCapacity, false},
+	{BacklogSize, MetricBacklog},
+	{BacklogSizePerInstance, MetricBacklogPerInstance},
+	{AgeOfOldestRequest, MetricOldestAge},
+	{BacklogWithoutCapacity, MetricWithoutCapacity},
 }

@@ -25,6 +25,44 @@ type TargetTracking struct {
 	DisableIn   bool
 }
 
+// TrackingAlarm is the alarm that shows what a policy of target tracking waits
+// for: a value above its target, or below its margin.
+func TrackingAlarm(p ScalingPolicy, high bool) Alarm {
+	m := p.Tracking.Metric.named(p.Resource)
+	var dims []Dimension
+	for name, v := range m.Dimensions {
+		dims = append(dims, Dimension{name, v})
+	}
+	a := Alarm{
+		Account: p.Account, Description: "DO NOT EDIT OR DELETE. For TargetTrackingScaling policy " + p.ARN + ".",
+		Namespace: m.Namespace, Metric: m.Name, Dimensions: MakeDimensions(dims...), Unit: m.Unit, Statistic: m.Statistic,
+		Period: time.Minute, ActionsEnabled: true, AlarmActions: []string{p.ARN},
+	}
+	of := p.Alarms[1]
+	a.Periods, a.Threshold, a.Comparison = TrackingInPoints, trackingMargin*p.Tracking.Target, "LessThanThreshold"
+	if high {
+		of, a.Periods, a.Threshold, a.Comparison = p.Alarms[0], TrackingOutPoints, p.Tracking.Target, "GreaterThanThreshold"
+	}
+	a.Name, a.ARN, a.Datapoints = of.Name, of.ARN, a.Periods
+	return a
+}
+
+// named is a metric as CloudWatch names it.
+func (m ScalingMetric) named(r VariantRef) ScalingMetric {
+	if m.Own == "" {
+		return m
+	}
+	m.Namespace, m.Statistic = SageMakerNamespace, "Average"
+	m.Dimensions = map[string]string{"EndpointName": string(r.Endpoint)}
+	i := slices.IndexFunc(ownMetrics, func(o cloudWatchMetric) bool { return o.own == m.Own })
+	if i < 0 { // none that async endpoints have
+		m.Name, m.Dimensions["VariantName"] = "InvocationsPerInstance", string(r.Variant)
+		return m
+	}
+	m.Name = ownMetrics[i].name
+	return m
+}
+
 // A PolicyReading is a policy and what there is to decide from.
 type PolicyReading struct {
 	ScalingPolicy

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 )
 
@@ -429,6 +430,31 @@ func TestOwn(t *testing.T) {
 		if got := Own(r, tt.namespace, tt.name, tt.dimensions); got != tt.want {
 			t.Errorf("%s %s %v is %q, want %q", tt.namespace, tt.name, tt.dimensions, got, tt.want)
 		}
+	}
+}
+
+func TestTrackingAlarm(t *testing.T) {
+	p := tracking(5)
+	p.Resource, p.Account, p.ARN = VariantRef{"e", "v"}, "a", "arn"
+	p.Alarms = []PolicyAlarm{{"high", "arn:high"}, {"low", "arn:low"}}
+	common := Alarm{
+		Account: "a", Description: "DO NOT EDIT OR DELETE. For TargetTrackingScaling policy arn.",
+		Namespace: "AWS/SageMaker", Metric: "ApproximateBacklogSizePerInstance", Dimensions: MakeDimensions(Dimension{"EndpointName", "e"}),
+		Statistic: "Average", Period: time.Minute, ActionsEnabled: true, AlarmActions: []string{"arn"},
+	}
+	high, low := common, common
+	high.Name, high.ARN, high.Periods, high.Datapoints, high.Threshold, high.Comparison = "high", "arn:high", 3, 3, 5, "GreaterThanThreshold"
+	low.Name, low.ARN, low.Periods, low.Datapoints, low.Threshold, low.Comparison = "low", "arn:low", 15, 15, 4.5, "LessThanThreshold"
+	if diff := cmp.Diff([]Alarm{high, low}, []Alarm{TrackingAlarm(p, true), TrackingAlarm(p, false)}); diff != "" {
+		t.Errorf("alarms differ (-want +got):\n%s", diff)
+	}
+	p.Tracking.Metric = ScalingMetric{Namespace: "Mine", Name: "load", Dimensions: map[string]string{"a": "b"}, Statistic: "Sum", Unit: "Count"}
+	if a := TrackingAlarm(p, true); a.Namespace != "Mine" || a.Metric != "load" || a.Dimensions != MakeDimensions(Dimension{"a", "b"}) || a.Statistic != "Sum" || a.Unit != "Count" {
+		t.Errorf("of a metric of one's own it is %+v", a)
+	}
+	p.Tracking.Metric = ScalingMetric{Own: MetricInvocationsPerInstance}
+	if a := TrackingAlarm(p, true); a.Metric != "InvocationsPerInstance" || a.Dimensions.Get("VariantName") != "v" {
+		t.Errorf("of a metric that is not recorded it is %+v", a)
 	}
 }
 

@@ -97,11 +97,11 @@ func build(ctx context.Context, s Settings, url string, log *slog.Logger) (srv *
 		return srv, err
 	}
 	srv.makeFaulty()
-	srv.queue = &workFeed{Store: srv.queue}
 	if err := srv.prepareKeys(ctx); err != nil {
 		return srv, err
 	}
 	srv.buildHistory()
+	srv.queue = &workFeed{Store: srv.queue}
 	srv.dispatch = dispatch.New(dispatch.Config{
 		Store: srv.queue, Objects: srv.objects, Logger: log, HoldClaims: srv.embedded != nil, Finished: srv.history.Finished,
 	})
@@ -116,7 +116,7 @@ func build(ctx context.Context, s Settings, url string, log *slog.Logger) (srv *
 	srv.closers = append(srv.closers, srv.logs.close)
 	srv.scheduler = scheduler.New(scheduler.Config{
 		Store: srv.queue, Runtime: srv.runtime, Logger: log, NewAgent: srv.newAgent, Env: srv.instanceEnv(), History: s.History,
-		ScalingPeriod: s.ScalingPeriod, MaxInstances: s.MaxInstances,
+		ScalingPeriod: s.ScalingPeriod, MaxInstances: s.MaxInstances, Metrics: historyMetrics{srv.history},
 	})
 	srv.queue.OnWork(srv.scheduler.HasWork)
 	return srv, nil
@@ -216,7 +216,7 @@ func (srv *server) buildHistory() {
 	srv.history = history.New(history.Config{
 		Store: srv.queue, Account: deferd.AccountID(srv.settings.Account), Logger: srv.log,
 		Instances: func(id deferd.EndpointID) int { return srv.scheduler.AllInstances(id).Ready },
-		Observe:   srv.latencies.Observe, Stored: srv.latencies.Stored,
+		Observe:   srv.latencies.Observe, Stored: srv.latencies.Stored, Act: srv.act,
 	})
 	srv.queue = srv.history.Store(srv.queue)
 }

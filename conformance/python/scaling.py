@@ -15,6 +15,7 @@ ENDPOINT = RESOURCE.split("/")[1]
 TARGET = {"ServiceNamespace": "sagemaker", "ResourceId": RESOURCE, "ScalableDimension": "sagemaker:variant:DesiredInstanceCount"}
 
 client = boto3.client("application-autoscaling")
+cloudwatch = boto3.client("cloudwatch")
 sagemaker = boto3.client("sagemaker")
 
 
@@ -27,6 +28,14 @@ def until(what, done):
     while not done():
         assert time.monotonic() < deadline, f"waited for {what}"
         time.sleep(0.05)
+
+
+def activities():
+    return client.describe_scaling_activities(ServiceNamespace="sagemaker", ResourceId=RESOURCE)["ScalingActivities"]
+
+
+def fulfilled():
+    return all(a["StatusCode"] == "Successful" for a in activities())
 
 
 arn = client.register_scalable_target(**TARGET, MinCapacity=0, MaxCapacity=5, Tags={"a": "1"})["ScalableTargetARN"]
@@ -57,10 +66,10 @@ stepping = {
     "Cooldown": 300,
     "StepAdjustments": [{"MetricIntervalLowerBound": 0, "ScalingAdjustment": 1}],
 }
-put = client.put_scaling_policy(
+step = client.put_scaling_policy(
     **TARGET, PolicyName="HasBacklogWithoutCapacity-ScalingPolicy", PolicyType="StepScaling", StepScalingPolicyConfiguration=stepping
 )
-assert put["Alarms"] == [], put
+assert step["Alarms"] == [], step
 
 policies = [p for page in client.get_paginator("describe_scaling_policies").paginate(ServiceNamespace="sagemaker", PaginationConfig={"PageSize": 1}) for p in page["ScalingPolicies"]]
 assert [p["PolicyName"] for p in policies] == ["HasBacklogWithoutCapacity-ScalingPolicy", "Invocations-ScalingPolicy"], policies
@@ -70,20 +79,37 @@ assert policies[1]["TargetTrackingScalingPolicyConfiguration"] == tracking, poli
 targets = client.describe_scalable_targets(ServiceNamespace="sagemaker", ResourceIds=[RESOURCE])["ScalableTargets"]
 assert [(t["MinCapacity"], t["MaxCapacity"], t["ScalableTargetARN"]) for t in targets] == [(0, 5, arn)], targets
 
+# CloudWatch shows what the tracking policy waits for.
+alarms = cloudwatch.describe_alarms(AlarmNamePrefix=f"TargetTracking-{RESOURCE}-")["MetricAlarms"]
+assert sorted((a["AlarmName"], a["AlarmArn"]) for a in alarms) == sorted((a["AlarmName"], a["AlarmARN"]) for a in put["Alarms"]), alarms
+assert sorted((a["MetricName"], a["ComparisonOperator"], a["Threshold"], a["EvaluationPeriods"]) for a in alarms) == [
+    ("ApproximateBacklogSizePerInstance", "GreaterThanThreshold", 5.0, 3),
+    ("ApproximateBacklogSizePerInstance", "LessThanThreshold", 4.5, 15),
+], alarms
+
+# An alarm that rings has the step policy act.
+cloudwatch.put_metric_alarm(
+    AlarmName="backlog", MetricName="HasBacklogWithoutCapacity", Namespace="AWS/SageMaker", Statistic="Average", EvaluationPeriods=2,
+    DatapointsToAlarm=2, Threshold=1, ComparisonOperator="GreaterThanOrEqualToThreshold", TreatMissingData="missing",
+    Dimensions=[{"Name": "EndpointName", "Value": ENDPOINT}], Period=60, AlarmActions=[step["PolicyARN"]],
+)
+cloudwatch.set_alarm_state(AlarmName="backlog", StateValue="ALARM", StateReason="by hand")
+until("another instance", lambda: instances() == 2 and fulfilled())
+cloudwatch.delete_alarms(AlarmNames=["backlog"])
+
 # More than one is asked for, and then none: the bounds hold at once.
-client.register_scalable_target(**TARGET, MinCapacity=2)
-until("two instances", lambda: instances() == 2)
+client.register_scalable_target(**TARGET, MinCapacity=3)
+until("three instances", lambda: instances() == 3 and fulfilled())
 sagemaker.get_waiter("endpoint_in_service").wait(EndpointName=ENDPOINT, WaiterConfig={"Delay": 1, "MaxAttempts": PATIENCE})
 client.register_scalable_target(**TARGET, MinCapacity=0, MaxCapacity=0)
-until("no instance", lambda: instances() == 0)
-until("the end of the activities", lambda: all(
-    a["StatusCode"] == "Successful" for a in client.describe_scaling_activities(ServiceNamespace="sagemaker", ResourceId=RESOURCE)["ScalingActivities"]
-))
-activities = client.describe_scaling_activities(ServiceNamespace="sagemaker", ResourceId=RESOURCE)["ScalingActivities"]
-assert [a["Description"] for a in activities] == ["Setting desired instance count to 0.", "Setting desired instance count to 2."], activities
-assert activities[0]["StatusMessage"] == "Successfully set desired instance count to 0. Change successfully fulfilled by sagemaker.", activities
+until("no instance", lambda: instances() == 0 and fulfilled())
+done = activities()
+assert [a["Description"] for a in done] == [f"Setting desired instance count to {n}." for n in (0, 3, 2)], done
+assert done[0]["StatusMessage"] == "Successfully set desired instance count to 0. Change successfully fulfilled by sagemaker.", done
+assert done[2]["Cause"] == "monitor alarm backlog in state ALARM triggered policy HasBacklogWithoutCapacity-ScalingPolicy", done
 
 client.delete_scaling_policy(**TARGET, PolicyName="Invocations-ScalingPolicy")
+assert cloudwatch.describe_alarms(AlarmNamePrefix="TargetTracking-")["MetricAlarms"] == []
 client.deregister_scalable_target(**TARGET)
 try:
     client.deregister_scalable_target(**TARGET)

@@ -214,26 +214,17 @@ func (s *Server) deregisterTarget(c *call, in *awsmodel.DeregisterScalableTarget
 			return nil, err
 		}
 		for _, d := range docs {
-			if err := s.deleteDocument(c.ctx(), d); err != nil {
+			if err := deferd.DeleteScaling(c.ctx(), s.Store, d); err != nil {
 				return nil, err
 			}
 		}
 	}
-	err = s.deleteDocument(c.ctx(), deferd.Document{Kind: deferd.KindTarget, Account: t.Account, Name: r.String()})
+	err = deferd.DeleteScaling(c.ctx(), s.Store, deferd.Document{Kind: deferd.KindTarget, Account: t.Account, Name: r.String()})
 	if err != nil {
 		return nil, err
 	}
 	s.Changed(t.EndpointID)
 	return awsmodel.DeregisterScalableTargetResponse{}, nil
-}
-
-// deleteDocument deletes a document, unless somebody else has.
-func (s *Server) deleteDocument(ctx context.Context, d deferd.Document) error {
-	err := s.Store.DeleteDocument(ctx, d.Kind, d.Account, d.Name)
-	if err != nil && deferd.CodeOf(err) != deferd.NotFound {
-		return fmt.Errorf("delete the %s %s: %w", d.Kind, d.Name, err)
-	}
-	return nil
 }
 
 func (s *Server) describeTargets(c *call, in *awsmodel.DescribeScalableTargetsRequest) (any, error) {

@@ -70,6 +70,9 @@ func (s *Server) putPolicy(c *call, in *awsmodel.PutScalingPolicyRequest) (any, 
 			return nil, err
 		}
 		s.Changed(t.EndpointID)
+		if err := s.showTracking(c, p); err != nil {
+			return nil, err
+		}
 		return awsmodel.PutScalingPolicyResponse{PolicyARN: &p.ARN, Alarms: alarmsAnswer(p)}, nil
 	}
 }
@@ -86,6 +89,29 @@ func (s *Server) newPolicy(c *call, p deferd.ScalingPolicy) deferd.ScalingPolicy
 		p.Alarms = append(p.Alarms, deferd.PolicyAlarm{Name: name, ARN: "arn:aws:cloudwatch:" + s.Region + ":" + string(p.Account) + ":alarm:" + name})
 	}
 	return p
+}
+
+// showTracking has CloudWatch show what a policy that tracks a metric waits for.
+// The policy looks itself, and acts on neither of its alarms.
+func (s *Server) showTracking(c *call, p deferd.ScalingPolicy) error {
+	for i, a := range p.Alarms {
+		err := s.changeAlarm(c, a.Name, func(old *deferd.Alarm) (*deferd.Alarm, error) {
+			next := deferd.TrackingAlarm(p, i == 0)
+			next.Configured = s.Store.Now()
+			if old == nil {
+				next.State, next.Reason = deferd.AlarmInsufficient, "Unchecked: Initial alarm creation"
+				next.Updated, next.Transitions = next.Configured, next.Configured
+				return &next, nil
+			}
+			next.Tags, next.State, next.Reason, next.ReasonData = old.Tags, old.State, old.Reason, old.ReasonData
+			next.Updated, next.Transitions = old.Updated, old.Transitions
+			return &next, nil
+		})
+		if err != nil {
+			return fmt.Errorf("show the alarm %s: %w", a.Name, err)
+		}
+	}
+	return nil
 }
 
 func (s *Server) roomForPolicy(c *call, r deferd.VariantRef) error {
@@ -273,11 +299,14 @@ func (s *Server) deletePolicy(c *call, in *awsmodel.DeleteScalingPolicyRequest) 
 	if err != nil {
 		return nil, err
 	}
-	err = s.Store.DeleteDocument(c.ctx(), deferd.KindScalingPolicy, c.principal.Account, deferd.ScalingName(r, *in.PolicyName))
+	d, err := s.Store.Document(c.ctx(), deferd.KindScalingPolicy, c.principal.Account, deferd.ScalingName(r, *in.PolicyName))
 	if deferd.CodeOf(err) == deferd.NotFound && err != nil {
 		return nil, notScaled("scaling policy found", r, *in.PolicyName)
 	}
 	if err != nil {
+		return nil, err
+	}
+	if err := deferd.DeleteScaling(c.ctx(), s.Store, d); err != nil {
 		return nil, err
 	}
 	return awsmodel.DeleteScalingPolicyResponse{}, nil

@@ -97,10 +97,25 @@ func TestLifeOfATarget(t *testing.T) {
 		t.Errorf("%d policies have that name, want 1", len(named))
 	}
 
+	alarms := func(want int) {
+		t.Helper()
+		docs, err := s.store.Documents(t.Context(), deferd.KindAlarm, account, "TargetTracking-endpoint/e/variant/v-", "", 10)
+		if err != nil || len(docs) != want {
+			t.Errorf("there are %d alarms (%v), want %d", len(docs), err, want)
+		}
+		for _, d := range docs {
+			a, err := deferd.AlarmOf(d)
+			if err != nil || a.Threshold != 7.5 && a.Threshold != 0.9*7.5 || a.State != deferd.AlarmInsufficient {
+				t.Errorf("the alarm is %+v (%v)", a, err)
+			}
+		}
+	}
+	alarms(2)
 	s.scale("DeleteScalingPolicy", `{`+ofE+`,"PolicyName":"step"}`).check(t, 200, `{}`)
 	const noTarget = `for service namespace: sagemaker, resource ID: endpoint/e/variant/v, scalable dimension: sagemaker:variant:DesiredInstanceCount`
 	s.scale("DeleteScalingPolicy", `{`+ofE+`,"PolicyName":"step"}`).check(t, 400, `{"__type":"ObjectNotFoundException","message":"No scaling policy found `+noTarget+`: step"}`)
 	s.scale("DeregisterScalableTarget", `{`+ofE+`}`).check(t, 200, `{}`)
+	alarms(0)
 	s.scale("DeregisterScalableTarget", `{`+ofE+`}`).check(t, 400, `{"__type":"ObjectNotFoundException","message":"No scalable target found `+noTarget+`"}`)
 	s.scale("DescribeScalingPolicies", `{"ServiceNamespace":"sagemaker"}`).check(t, 200, `{"ScalingPolicies":[]}`)
 	s.scale("DescribeScalableTargets", `{"ServiceNamespace":"sagemaker"}`).check(t, 200, `{"ScalableTargets":[]}`)

@@ -99,38 +99,38 @@ func (s *Scheduler) HasWork(id deferd.EndpointID) {
 	}
 }
 
-// ActOnAlarm tells a step policy that an alarm that names it rings. It is to be
-// called again at the end of each period in which the alarm still does. What a
-// policy that tracks a metric does, its alarms only show. NotFound: there is no
-// such policy.
-func (s *Scheduler) ActOnAlarm(ctx context.Context, policyARN string, r deferd.AlarmReading) error {
+// ActOnAlarm tells a step policy that an alarm that names it rings. Again says
+// that the policy wants to hear it at the end of each period in which the alarm
+// still does. What a policy that tracks a metric does, its alarms only show.
+// NotFound: there is no such policy.
+func (s *Scheduler) ActOnAlarm(ctx context.Context, policyARN string, r deferd.AlarmReading) (again bool, err error) {
 	account, resource, name, err := deferd.ParsePolicyARN(policyARN)
 	if err != nil {
-		return err
+		return false, err
 	}
 	d, err := s.c.Store.Document(ctx, deferd.KindScalingPolicy, account, deferd.ScalingName(resource, name))
 	if err != nil {
-		return err
+		return false, err
 	}
 	p, err := deferd.ReadScalingPolicy(d)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if p.ARN != policyARN {
-		return deferd.Errorf(deferd.NotFound, "there is no scaling policy %s any more", policyARN)
+		return false, deferd.Errorf(deferd.NotFound, "there is no scaling policy %s any more", policyARN)
 	}
 	if p.Step == nil {
-		return nil
+		return false, nil
 	}
 	e, err := s.c.Store.Endpoint(ctx, account, resource.Endpoint)
 	if err != nil {
-		return err
+		return false, err
 	}
 	s.scaler.mu.Lock()
 	s.scaler.rings[e.ID] = append(s.scaler.rings[e.ID], ring{resource, name, r})
 	s.scaler.mu.Unlock()
 	s.scaler.looks.add(e.ID)
-	return nil
+	return true, nil
 }
 
 // takeRings are the alarms that have rung for an endpoint since the last look.

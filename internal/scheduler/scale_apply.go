@@ -186,9 +186,8 @@ func (s *scaler) deregister(ctx context.Context, e deferd.Endpoint) error {
 			if err != nil {
 				return err
 			}
-			err := s.c.Store.DeleteDocument(ctx, d.Kind, d.Account, d.Name)
-			if err != nil && deferd.CodeOf(err) != deferd.NotFound {
-				return fmt.Errorf("delete the %s %s: %w", d.Kind, d.Name, err)
+			if err := deferd.DeleteScaling(ctx, s.c.Store, d); err != nil {
+				return err
 			}
 		}
 	}

@@ -170,7 +170,10 @@ func TestScaleInDrains(t *testing.T) {
 		agents[0].set(2)
 		agents[1].set(1)
 		x.register(t, 1, 3, step(-2))
-		must(t, x.ActOnAlarm(t.Context(), deferd.PolicyARN("us-east-1", "a", "guid", ref, "step"), deferd.AlarmReading{Alarm: "quiet"}))
+		again, err := x.ActOnAlarm(t.Context(), deferd.PolicyARN("us-east-1", "a", "guid", ref, "step"), deferd.AlarmReading{Alarm: "quiet"})
+		if must(t, err); !again {
+			t.Error("the policy does not want to hear its alarm again")
+		}
 		synctest.Wait()
 		if got := x.desired(t); got != 1 {
 			t.Fatalf("there are to be %d instances, want 1", got)
@@ -291,11 +294,14 @@ func TestAlarmsOfUnknownPolicies(t *testing.T) {
 			deferd.PolicyARN("us-east-1", "a", "other guid", ref, "step"): deferd.NotFound,
 			deferd.PolicyARN("us-east-1", "another", "guid", ref, "step"): deferd.NotFound,
 		} {
-			if err := x.ActOnAlarm(t.Context(), arn, deferd.AlarmReading{}); err == nil || deferd.CodeOf(err) != want {
+			if _, err := x.ActOnAlarm(t.Context(), arn, deferd.AlarmReading{}); err == nil || deferd.CodeOf(err) != want {
 				t.Errorf("%s: got %v, want %v", arn, err, want)
 			}
 		}
-		must(t, x.ActOnAlarm(t.Context(), deferd.PolicyARN("us-east-1", "a", "guid", ref, "track"), deferd.AlarmReading{}))
+		again, err := x.ActOnAlarm(t.Context(), deferd.PolicyARN("us-east-1", "a", "guid", ref, "track"), deferd.AlarmReading{})
+		if must(t, err); again {
+			t.Error("a policy that looks itself wants to hear its alarm again")
+		}
 		synctest.Wait()
 		if got := x.desired(t); got != 1 {
 			t.Errorf("%d instances, want 1", got)
