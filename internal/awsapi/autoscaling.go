@@ -30,6 +30,10 @@ func (s *Server) scalingOperations() map[string]operation {
 		"DescribeScalingPolicies":   scalingOperation(s.describePolicies),
 		"DescribeScalingActivities": scalingOperation(s.describeActivities),
 
+		"PutScheduledAction":       scalingOperation(s.putAction),
+		"DeleteScheduledAction":    scalingOperation(s.deleteAction),
+		"DescribeScheduledActions": scalingOperation(s.describeActions),
+
 		"ListTagsForResource": scalingOperation(s.listTargetTags),
 		"TagResource":         scalingOperation(s.tagTarget),
 		"UntagResource":       scalingOperation(s.untagTarget),
@@ -66,6 +70,9 @@ func scaledVariant(namespace, id, dimension *string) (deferd.VariantRef, error) 
 	}
 	return r, nil
 }
+
+// dimensionAlone refuses a list of one dimension of anything.
+var dimensionAlone = deferd.Errorf(deferd.Invalid, "If you specify a scalable dimension, you must also specify a resource ID.")
 
 // notScaled says that a target, or something of it, is not there.
 func notScaled(what string, r deferd.VariantRef, name string) error {
@@ -209,7 +216,8 @@ func (s *Server) deregisterTarget(c *call, in *awsmodel.DeregisterScalableTarget
 		return nil, err
 	}
 	for _, kind := range []deferd.DocumentKind{deferd.KindScalingPolicy, deferd.KindScheduledAction} {
-		docs, err := s.Store.Documents(c.ctx(), kind, t.Account, deferd.ScalingName(r, ""), "", 2*maxPolicies)
+		const all = maxPolicies + maxActions
+		docs, err := s.Store.Documents(c.ctx(), kind, t.Account, deferd.ScalingName(r, ""), "", all)
 		if err != nil {
 			return nil, err
 		}
@@ -229,7 +237,7 @@ func (s *Server) deregisterTarget(c *call, in *awsmodel.DeregisterScalableTarget
 
 func (s *Server) describeTargets(c *call, in *awsmodel.DescribeScalableTargetsRequest) (any, error) {
 	if in.ScalableDimension != nil && len(in.ResourceIds) == 0 {
-		return nil, deferd.Errorf(deferd.Invalid, "If you specify a scalable dimension, you must also specify a resource ID.")
+		return nil, dimensionAlone
 	}
 	q := scalingQuery{kind: deferd.KindTarget, namespace: *in.ServiceNamespace, dimension: value(in.ScalableDimension), max: in.MaxResults, token: in.NextToken}
 	docs, token, err := s.scalingDocuments(c, q, func(d deferd.Document) bool {

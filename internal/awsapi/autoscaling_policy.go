@@ -314,7 +314,7 @@ func (s *Server) deletePolicy(c *call, in *awsmodel.DeleteScalingPolicyRequest) 
 
 func (s *Server) describePolicies(c *call, in *awsmodel.DescribeScalingPoliciesRequest) (any, error) {
 	if in.ScalableDimension != nil && in.ResourceId == nil {
-		return nil, deferd.Errorf(deferd.Invalid, "If you specify a scalable dimension, you must also specify a resource ID.")
+		return nil, dimensionAlone
 	}
 	q := scalingQuery{
 		kind: deferd.KindScalingPolicy, namespace: *in.ServiceNamespace, resource: in.ResourceId, dimension: value(in.ScalableDimension),
@@ -373,7 +373,7 @@ func alarmsAnswer(p deferd.ScalingPolicy) []awsmodel.ScalingAlarm {
 
 func (s *Server) describeActivities(c *call, in *awsmodel.DescribeScalingActivitiesRequest) (any, error) {
 	if in.ScalableDimension != nil && in.ResourceId == nil {
-		return nil, deferd.Errorf(deferd.Invalid, "If you specify a scalable dimension, you must also specify a resource ID.")
+		return nil, dimensionAlone
 	}
 	q := scalingQuery{
 		kind: deferd.KindScalingActivity, namespace: *in.ServiceNamespace, resource: in.ResourceId, dimension: value(in.ScalableDimension),

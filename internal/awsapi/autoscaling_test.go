@@ -191,6 +191,54 @@ func TestActivities(t *testing.T) {
 		`{"__type":"InvalidNextTokenException","message":"The next token supplied was invalid."}`)
 }
 
+func TestActions(t *testing.T) {
+	s := open(t, nil)
+	e := s.serve("e")
+	const name = `"ScheduledActionName":"morning"`
+	put := func(members string) answer {
+		t.Helper()
+		return s.scale("PutScheduledAction", `{`+ofE+`,`+name+`,`+members+`}`)
+	}
+	const bounds = `"ScalableTargetAction":{"MinCapacity":1,"MaxCapacity":4}`
+	put(`"Schedule":"cron(0 8 * * ? *)",`+bounds).check(t, 400,
+		`{"__type":"ObjectNotFoundException","message":"No scalable target registered for service namespace: sagemaker, resource ID: endpoint/e/variant/v, scalable dimension: sagemaker:variant:DesiredInstanceCount"}`)
+	s.scaled("RegisterScalableTarget", `{`+ofE+`,"MinCapacity":0,"MaxCapacity":5}`)
+	put(`"Schedule":"cron(0 8 * * ? *)","Timezone":"Europe/Vienna","StartTime":1800000000,"EndTime":4000000000,`+bounds).check(t, 200, `{}`)
+	if got := s.changed[len(s.changed)-1]; got != e.ID {
+		t.Errorf("%s was looked at, want %s", got, e.ID)
+	}
+	put(`"Schedule":"cron(0 9 * * ? *)"`).check(t, 200, `{}`)
+	described := s.scaled("DescribeScheduledActions", `{"ServiceNamespace":"sagemaker","ScheduledActionNames":["morning"]}`)["ScheduledActions"].([]any)
+	got := described[0].(map[string]any)
+	delete(got, "CreationTime")
+	got["ScheduledActionARN"] = uuidPattern.ReplaceAllString(got["ScheduledActionARN"].(string), "<uuid>")
+	want := map[string]any{
+		"ServiceNamespace": "sagemaker", "ResourceId": "endpoint/e/variant/v", "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
+		"ScheduledActionName": "morning", "ScheduledActionARN": "arn:aws:autoscaling:us-east-1:123456789012:scheduledAction:<uuid>:resource/sagemaker/endpoint/e/variant/v:scheduledActionName/morning",
+		"Schedule": "cron(0 9 * * ? *)", "Timezone": "Europe/Vienna", "StartTime": 1800000000.0, "EndTime": 4000000000.0,
+		"ScalableTargetAction": map[string]any{"MinCapacity": 1.0, "MaxCapacity": 4.0},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("the action (-want +got):\n%s", diff)
+	}
+	s.scale("DescribeScheduledActions", `{"ServiceNamespace":"sagemaker","ScheduledActionNames":["evening"]}`).check(t, 200, `{"ScheduledActions":[]}`)
+
+	for members, want := range map[string]string{
+		`"Schedule":"at(2020-01-01T00:00:00)"`:                     "The scheduled action would never be carried out: all times of its schedule are over.",
+		`"Schedule":"rate(0 days)"`:                                `Schedule expression "rate(0 days)" is invalid: rate(N minutes), rate(N hours) or rate(N days).`,
+		`"Timezone":"Middle/Earth"`:                                `The time zone "Middle/Earth" is not known.`,
+		`"ScalableTargetAction":{}`:                                "ScalableTargetAction must have MinCapacity, MaxCapacity or both.",
+		`"ScalableTargetAction":{"MinCapacity":-1}`:                "Minimum capacity cannot be less than 0.",
+		`"ScalableTargetAction":{"MinCapacity":2,"MaxCapacity":1}`: "Maximum capacity cannot be less than minimum capacity.",
+		`"EndTime":1`: "EndTime must be after StartTime.",
+	} {
+		put(members).check(t, 400, fmt.Sprintf(`{"__type":"ValidationException","message":%q}`, want))
+	}
+	s.scale("DeleteScheduledAction", `{`+ofE+`,`+name+`}`).check(t, 200, `{}`)
+	s.scale("DeleteScheduledAction", `{`+ofE+`,`+name+`}`).check(t, 400,
+		`{"__type":"ObjectNotFoundException","message":"No scheduled action found for service namespace: sagemaker, resource ID: endpoint/e/variant/v, scalable dimension: sagemaker:variant:DesiredInstanceCount: morning"}`)
+}
+
 func TestScalingRefusals(t *testing.T) {
 	s := open(t, nil)
 	s.serve("e")

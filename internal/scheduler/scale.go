@@ -269,6 +269,10 @@ func (s *scaler) scale(ctx context.Context, e deferd.Endpoint, ep *scaledEndpoin
 	}
 	current := desired(&e)[i].Desired
 	s.settle(ctx, e, known, current, now.At)
+	t, scheduled, err := s.carryOut(ctx, e, t, now.At)
+	if err != nil {
+		return false, err
+	}
 	policies, foreign, err := s.policies(ctx, t, ep.loads, now, rings)
 	if err != nil {
 		return false, err
@@ -280,6 +284,9 @@ func (s *scaler) scale(ctx context.Context, e deferd.Endpoint, ep *scaledEndpoin
 	d, ok := s.decide(t, known, current, now, ep.loads, policies)
 	if !ok {
 		return active, nil
+	}
+	if scheduled != "" && d.Policy == "" {
+		d.Cause = scheduled
 	}
 	if d.To > current && now.At.Before(known.retry) {
 		s.looks.addAfter(e.ID, known.retry.Sub(now.At))

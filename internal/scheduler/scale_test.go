@@ -243,6 +243,56 @@ func TestBounds(t *testing.T) {
 	})
 }
 
+// TestScheduledActions has more instances by day, also after a night in which
+// the machine slept, and none while scheduled scaling is suspended.
+func TestScheduledActions(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, x *fixture) {
+		x.serving(t, 0)
+		x.register(t, 0, 4)
+		now := x.store.Now()
+		put := func(name, schedule string, lowest int) {
+			a := deferd.ScheduledAction{
+				Name: name, Account: "a", Resource: ref, Created: now, Last: now, Schedule: schedule, Min: &lowest,
+			}
+			x.put(t, a)
+		}
+		at := func(d time.Duration) string { return now.Add(d).UTC().Format("2006-01-02T15:04:05") }
+		put("more", "at("+at(8*time.Hour)+")", 2)
+		put("still more", "at("+at(17*time.Hour)+")", 3)
+		put("less", "at("+at(18*time.Hour)+")", 0) // after it, also where both come late
+		x.Changed("e")
+		want := func(n int) {
+			t.Helper()
+			if got := x.desired(t); got != n {
+				t.Errorf("after %v there are to be %d instances, want %d", time.Since(now).Round(time.Second), got, n)
+			}
+		}
+		pass(8*time.Hour - time.Second)
+		want(0)
+		pass(2 * time.Second)
+		want(2)
+		x.slept.Add(int64(24 * time.Hour))
+		pass(longestWait)
+		want(2) // the bound is lower, and no policy takes anything away
+		d, err := x.store.Document(t.Context(), deferd.KindTarget, "a", ref.String())
+		must(t, err)
+		target, err := deferd.ReadScalableTarget(d)
+		must(t, err)
+		if target.Min != 0 || target.Max != 4 {
+			t.Errorf("the bounds are %d and %d, want 0 and 4", target.Min, target.Max)
+		}
+		x.wantActivities(t, "2 Successful: scheduled action name more was triggered")
+
+		target.Suspended.Scheduled = true
+		x.put(t, target)
+		now = x.store.Now()
+		put("even more", "rate(1 hour)", 4)
+		x.Changed("e")
+		pass(3 * time.Hour)
+		want(2)
+	})
+}
+
 func TestDeletedWithItsEndpoint(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, x *fixture) {
 		x.serving(t, 1)

@@ -1,0 +1,187 @@
+package awsapi
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/deferd/deferd"
+	"github.com/deferd/deferd/internal/awsmodel"
+)
+
+// maxActions is how many scheduled actions a target may have.
+const maxActions = 200
+
+// putAction makes a scheduled action of a target, or changes one. What is left
+// out stays as it is.
+func (s *Server) putAction(c *call, in *awsmodel.PutScheduledActionRequest) (any, error) {
+	r, err := scaledVariant(in.ServiceNamespace, in.ResourceId, in.ScalableDimension)
+	if err != nil {
+		return nil, err
+	}
+	t, err := s.scalableTarget(c.ctx(), c.principal.Account, r)
+	if deferd.CodeOf(err) == deferd.NotFound && err != nil {
+		return nil, notScaled("scalable target registered", r, "")
+	}
+	if err != nil {
+		return nil, err
+	}
+	for {
+		a, err := s.action(c, r, *in.ScheduledActionName)
+		if err != nil && deferd.CodeOf(err) != deferd.NotFound {
+			return nil, err
+		}
+		if err != nil {
+			if a, err = s.newAction(c, r, *in.ScheduledActionName); err != nil {
+				return nil, err
+			}
+		}
+		if err := s.changeAction(&a, in); err != nil {
+			return nil, err
+		}
+		d, err := a.Document()
+		if err != nil {
+			return nil, err
+		}
+		_, err = s.Store.PutDocument(c.ctx(), d)
+		if err != nil && overtaken(err) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		s.Changed(t.EndpointID)
+		return awsmodel.PutScheduledActionResponse{}, nil
+	}
+}
+
+// newAction is an action that says nothing yet.
+func (s *Server) newAction(c *call, r deferd.VariantRef, name string) (deferd.ScheduledAction, error) {
+	a := deferd.ScheduledAction{ID: uuid.NewString(), Name: name, Account: c.principal.Account, Resource: r, Created: s.Store.Now()}
+	a.ARN = "arn:aws:autoscaling:" + s.Region + ":" + string(a.Account) + ":scheduledAction:" + a.ID + ":resource/sagemaker/" + r.String() + ":scheduledActionName/" + name
+	docs, err := s.Store.Documents(c.ctx(), deferd.KindScheduledAction, a.Account, deferd.ScalingName(r, ""), "", maxActions)
+	if err == nil && len(docs) == maxActions {
+		err = &failure{status: http.StatusBadRequest, code: "LimitExceededException", msg: fmt.Sprintf("A scalable target cannot have more than %d scheduled actions.", maxActions)}
+	}
+	return a, err
+}
+
+// changeAction changes an action as asked. Times that are over are not made up
+// for.
+func (s *Server) changeAction(a *deferd.ScheduledAction, in *awsmodel.PutScheduledActionRequest) error {
+	a.Last = s.Store.Now()
+	for member, asked := range map[*string]*string{&a.Schedule: in.Schedule, &a.Timezone: in.Timezone} {
+		if asked != nil {
+			*member = *asked
+		}
+	}
+	for member, asked := range map[*time.Time]*awsmodel.Timestamp{&a.Start: in.StartTime, &a.End: in.EndTime} {
+		if asked != nil {
+			*member = asked.Time
+		}
+	}
+	if to := in.ScalableTargetAction; to != nil {
+		a.Min, a.Max = bound(to.MinCapacity), bound(to.MaxCapacity)
+	}
+	switch {
+	case a.Schedule == "":
+		return deferd.Errorf(deferd.Invalid, "Schedule is required when creating a scheduled action.")
+	case a.Min == nil && a.Max == nil:
+		return deferd.Errorf(deferd.Invalid, "ScalableTargetAction must have MinCapacity, MaxCapacity or both.")
+	case a.Min != nil && *a.Min < 0 || a.Max != nil && *a.Max < 0:
+		return deferd.Errorf(deferd.Invalid, "Minimum capacity cannot be less than 0.")
+	case a.Min != nil && a.Max != nil && *a.Max < *a.Min:
+		return deferd.Errorf(deferd.Invalid, "Maximum capacity cannot be less than minimum capacity.")
+	case !a.End.IsZero() && !a.End.After(a.Start):
+		return deferd.Errorf(deferd.Invalid, "EndTime must be after StartTime.")
+	}
+	due, err := a.Due()
+	if err == nil && due.IsZero() {
+		err = deferd.Errorf(deferd.Invalid, "The scheduled action would never be carried out: all times of its schedule are over.")
+	}
+	return err
+}
+
+func bound(n *int32) *int {
+	if n == nil {
+		return nil
+	}
+	return new(int(*n))
+}
+
+func (s *Server) action(c *call, r deferd.VariantRef, name string) (deferd.ScheduledAction, error) {
+	d, err := s.Store.Document(c.ctx(), deferd.KindScheduledAction, c.principal.Account, deferd.ScalingName(r, name))
+	if err != nil {
+		return deferd.ScheduledAction{}, err
+	}
+	return deferd.ReadScheduledAction(d)
+}
+
+func (s *Server) deleteAction(c *call, in *awsmodel.DeleteScheduledActionRequest) (any, error) {
+	r, err := scaledVariant(in.ServiceNamespace, in.ResourceId, in.ScalableDimension)
+	if err != nil {
+		return nil, err
+	}
+	err = s.Store.DeleteDocument(c.ctx(), deferd.KindScheduledAction, c.principal.Account, deferd.ScalingName(r, *in.ScheduledActionName))
+	if deferd.CodeOf(err) == deferd.NotFound && err != nil {
+		return nil, notScaled("scheduled action found", r, *in.ScheduledActionName)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return awsmodel.DeleteScheduledActionResponse{}, nil
+}
+
+func (s *Server) describeActions(c *call, in *awsmodel.DescribeScheduledActionsRequest) (any, error) {
+	if in.ScalableDimension != nil && in.ResourceId == nil {
+		return nil, dimensionAlone
+	}
+	q := scalingQuery{
+		kind: deferd.KindScheduledAction, namespace: *in.ServiceNamespace, resource: in.ResourceId, dimension: value(in.ScalableDimension),
+		max: in.MaxResults, token: in.NextToken,
+	}
+	docs, token, err := s.scalingDocuments(c, q, func(d deferd.Document) bool {
+		name := strings.SplitN(d.Name, "/", 5)
+		return len(in.ScheduledActionNames) == 0 || slices.Contains(in.ScheduledActionNames, name[len(name)-1])
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := awsmodel.DescribeScheduledActionsResponse{ScheduledActions: []awsmodel.ScheduledAction{}, NextToken: token}
+	for _, d := range docs {
+		a, err := deferd.ReadScheduledAction(d)
+		if err != nil {
+			return nil, err
+		}
+		out.ScheduledActions = append(out.ScheduledActions, actionAnswer(a))
+	}
+	return out, nil
+}
+
+func actionAnswer(a deferd.ScheduledAction) awsmodel.ScheduledAction {
+	out := awsmodel.ScheduledAction{
+		ScheduledActionARN: &a.ARN, ScheduledActionName: &a.Name, ServiceNamespace: new(scalingNamespace), ResourceId: new(a.Resource.String()),
+		ScalableDimension: new(scalingDimension), Schedule: &a.Schedule, CreationTime: awsmodel.Time(a.Created),
+		ScalableTargetAction: &awsmodel.ScalableTargetAction{},
+	}
+	if a.Timezone != "" {
+		out.Timezone = &a.Timezone
+	}
+	if !a.Start.IsZero() {
+		out.StartTime = awsmodel.Time(a.Start)
+	}
+	if !a.End.IsZero() {
+		out.EndTime = awsmodel.Time(a.End)
+	}
+	if a.Min != nil {
+		out.ScalableTargetAction.MinCapacity = new(int32(*a.Min))
+	}
+	if a.Max != nil {
+		out.ScalableTargetAction.MaxCapacity = new(int32(*a.Max))
+	}
+	return out
+}
