@@ -164,24 +164,41 @@ func (s *Server) scaledEndpoint(c *call, r deferd.VariantRef) (deferd.Endpoint, 
 	return e, nil
 }
 
+// registered is the target that a request wants there to be.
+func (s *Server) registered(c *call, r deferd.VariantRef) (deferd.ScalableTarget, error) {
+	t, err := s.scalableTarget(c.ctx(), c.principal.Account, r)
+	if err != nil && deferd.CodeOf(err) == deferd.NotFound {
+		err = notScaled("scalable target registered", r, "")
+	}
+	return t, err
+}
+
 // changeTarget changes a target, which is the zero one where there is none. It
 // may call change more than once.
 func (s *Server) changeTarget(ctx context.Context, a deferd.AccountID, r deferd.VariantRef, change func(*deferd.ScalableTarget) error) (t deferd.ScalableTarget, err error) {
-	for {
-		t, err := s.scalableTarget(ctx, a, r)
+	err = s.put(ctx, func() (deferd.Document, error) {
+		t, err = s.scalableTarget(ctx, a, r)
 		if err != nil && deferd.CodeOf(err) != deferd.NotFound {
-			return t, err
+			return deferd.Document{}, err
 		}
 		if err := change(&t); err != nil {
-			return t, err
+			return deferd.Document{}, err
 		}
-		d, err := t.Document()
+		return t.Document()
+	})
+	return t, err
+}
+
+// put stores the document that compose makes of what is there, which it does
+// again where that was changed meanwhile.
+func (s *Server) put(ctx context.Context, compose func() (deferd.Document, error)) error {
+	for {
+		d, err := compose()
 		if err != nil {
-			return t, err
+			return err
 		}
-		_, err = s.Store.PutDocument(ctx, d)
-		if err == nil || !overtaken(err) {
-			return t, err
+		if _, err = s.Store.PutDocument(ctx, d); err == nil || !overtaken(err) {
+			return err
 		}
 	}
 }
@@ -239,30 +256,29 @@ func (s *Server) describeTargets(c *call, in *awsmodel.DescribeScalableTargetsRe
 	if in.ScalableDimension != nil && len(in.ResourceIds) == 0 {
 		return nil, dimensionAlone
 	}
-	q := scalingQuery{kind: deferd.KindTarget, namespace: *in.ServiceNamespace, dimension: value(in.ScalableDimension), max: in.MaxResults, token: in.NextToken}
-	docs, token, err := s.scalingDocuments(c, q, func(d deferd.Document) bool {
+	q := scalingQuery{kind: deferd.KindTarget, namespace: *in.ServiceNamespace, dimension: in.ScalableDimension, max: in.MaxResults, token: in.NextToken}
+	q.keep = func(d deferd.Document) bool {
 		return len(in.ResourceIds) == 0 || slices.Contains(in.ResourceIds, d.Name)
+	}
+	targets, token, err := listScaling(s, c, q, deferd.ReadScalableTarget, func(t deferd.ScalableTarget) (awsmodel.ScalableTarget, error) {
+		return targetAnswer(c, t), nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	out := awsmodel.DescribeScalableTargetsResponse{ScalableTargets: []awsmodel.ScalableTarget{}, NextToken: token}
-	for _, d := range docs {
-		t, err := deferd.ReadScalableTarget(d)
-		if err != nil {
-			return nil, err
-		}
-		out.ScalableTargets = append(out.ScalableTargets, awsmodel.ScalableTarget{
-			ServiceNamespace: new(scalingNamespace), ResourceId: new(t.Resource.String()), ScalableDimension: new(scalingDimension),
-			MinCapacity: new(int32(t.Min)), MaxCapacity: new(int32(t.Max)), CreationTime: awsmodel.Time(t.Created),
-			RoleARN:           new("arn:aws:iam::" + string(t.Account) + ":role/aws-service-role/sagemaker.application-autoscaling.amazonaws.com/AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint"),
-			ScalableTargetARN: new(targetARN(c, t)),
-			SuspendedState: &awsmodel.SuspendedState{
-				DynamicScalingInSuspended: new(t.Suspended.In), DynamicScalingOutSuspended: new(t.Suspended.Out), ScheduledScalingSuspended: new(t.Suspended.Scheduled),
-			},
-		})
+	return awsmodel.DescribeScalableTargetsResponse{ScalableTargets: targets, NextToken: token}, nil
+}
+
+func targetAnswer(c *call, t deferd.ScalableTarget) awsmodel.ScalableTarget {
+	return awsmodel.ScalableTarget{
+		ServiceNamespace: new(scalingNamespace), ResourceId: new(t.Resource.String()), ScalableDimension: new(scalingDimension),
+		MinCapacity: new(int32(t.Min)), MaxCapacity: new(int32(t.Max)), CreationTime: awsmodel.Time(t.Created),
+		RoleARN:           new("arn:aws:iam::" + string(t.Account) + ":role/aws-service-role/sagemaker.application-autoscaling.amazonaws.com/AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint"),
+		ScalableTargetARN: new(targetARN(c, t)),
+		SuspendedState: &awsmodel.SuspendedState{
+			DynamicScalingInSuspended: new(t.Suspended.In), DynamicScalingOutSuspended: new(t.Suspended.Out), ScheduledScalingSuspended: new(t.Suspended.Scheduled),
+		},
 	}
-	return out, nil
 }
 
 // maxScalingPage is how many things a list of this service has at most, and
@@ -273,22 +289,52 @@ const maxScalingPage = 50
 type scalingQuery struct {
 	kind      deferd.DocumentKind
 	namespace string
-	resource  *string // nil: any
-	dimension string  // "": any
+	dimension *string
 	max       *int32
 	token     *string
+	below     string                     // how the names begin
+	keep      func(deferd.Document) bool // what is listed; nil: all
 }
 
-// scalingDocuments reads a page of the documents that keep wants.
-func (s *Server) scalingDocuments(c *call, q scalingQuery, keep func(deferd.Document) bool) (page []deferd.Document, token *string, err error) {
+// ofResource is a query for what targets have, of one of them where it is named.
+func ofResource(kind deferd.DocumentKind, namespace, resource, dimension *string, limit *int32, token *string) (scalingQuery, error) {
+	q := scalingQuery{kind: kind, namespace: *namespace, dimension: dimension, max: limit, token: token}
+	if resource != nil {
+		q.below = *resource + "/"
+	} else if dimension != nil {
+		return q, dimensionAlone
+	}
+	return q, nil
+}
+
+// listScaling reads a page, and makes an answer of each document in it.
+func listScaling[T, A any](s *Server, c *call, q scalingQuery, read func(deferd.Document) (T, error), answer func(T) (A, error)) (answers []A, token *string, err error) {
+	docs, token, err := s.scalingDocuments(c, q)
+	if err != nil {
+		return nil, nil, err
+	}
+	answers = []A{}
+	for _, d := range docs {
+		v, err := read(d)
+		if err != nil {
+			return nil, nil, err
+		}
+		a, err := answer(v)
+		if err != nil {
+			return nil, nil, err
+		}
+		answers = append(answers, a)
+	}
+	return answers, token, nil
+}
+
+// scalingDocuments reads a page of documents.
+func (s *Server) scalingDocuments(c *call, q scalingQuery) (page []deferd.Document, token *string, err error) {
 	limit := int(cmp.Or(value(q.max), maxScalingPage))
 	if limit < 1 || limit > maxScalingPage {
 		return nil, nil, deferd.Errorf(deferd.Invalid, "MaxResults must be between 1 and %d.", maxScalingPage)
 	}
-	prefix, after := "", ""
-	if q.resource != nil {
-		prefix = *q.resource + "/"
-	}
+	after := ""
 	if q.token != nil {
 		name, err := base64.RawURLEncoding.DecodeString(*q.token)
 		if err != nil || len(name) == 0 {
@@ -296,16 +342,16 @@ func (s *Server) scalingDocuments(c *call, q scalingQuery, keep func(deferd.Docu
 		}
 		after = string(name)
 	}
-	if q.namespace != scalingNamespace || q.dimension != "" && q.dimension != scalingDimension {
+	if q.namespace != scalingNamespace || q.dimension != nil && *q.dimension != scalingDimension {
 		return nil, nil, nil
 	}
 	for {
-		docs, err := s.Store.Documents(c.ctx(), q.kind, c.principal.Account, prefix, after, maxScalingPage+1)
+		docs, err := s.Store.Documents(c.ctx(), q.kind, c.principal.Account, q.below, after, maxScalingPage+1)
 		if err != nil {
 			return nil, nil, err
 		}
 		for _, d := range docs {
-			if !keep(d) {
+			if q.keep != nil && !q.keep(d) {
 				continue
 			}
 			if len(page) == limit {

@@ -36,45 +36,36 @@ func (s *Server) putPolicy(c *call, in *awsmodel.PutScalingPolicyRequest) (any, 
 	if err != nil {
 		return nil, err
 	}
-	t, err := s.scalableTarget(c.ctx(), c.principal.Account, r)
-	if deferd.CodeOf(err) == deferd.NotFound && err != nil {
-		return nil, notScaled("scalable target registered", r, "")
-	}
+	t, err := s.registered(c, r)
 	if err != nil {
 		return nil, err
 	}
-	for {
-		p, err := s.policy(c, r, *in.PolicyName)
+	var p deferd.ScalingPolicy
+	err = s.put(c.ctx(), func() (deferd.Document, error) {
+		p, err = s.policy(c, r, *in.PolicyName)
 		switch {
 		case err == nil && (p.Step == nil) != (asked.Step == nil):
-			return nil, deferd.Errorf(deferd.Invalid, "The policy type of an existing scaling policy cannot be changed.")
+			return deferd.Document{}, deferd.Errorf(deferd.Invalid, "The policy type of an existing scaling policy cannot be changed.")
 		case err == nil:
 			p.Step, p.Tracking, p.Request = asked.Step, asked.Tracking, asked.Request
 		case deferd.CodeOf(err) == deferd.NotFound:
 			if err := s.roomForPolicy(c, r); err != nil {
-				return nil, err
+				return deferd.Document{}, err
 			}
 			p = s.newPolicy(c, asked)
 		default:
-			return nil, err
+			return deferd.Document{}, err
 		}
-		d, err := p.Document()
-		if err != nil {
-			return nil, err
-		}
-		_, err = s.Store.PutDocument(c.ctx(), d)
-		if err != nil && overtaken(err) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		s.Changed(t.EndpointID)
-		if err := s.showTracking(c, p); err != nil {
-			return nil, err
-		}
-		return awsmodel.PutScalingPolicyResponse{PolicyARN: &p.ARN, Alarms: alarmsAnswer(p)}, nil
+		return p.Document()
+	})
+	if err != nil {
+		return nil, err
 	}
+	s.Changed(t.EndpointID)
+	if err := s.showTracking(c, p); err != nil {
+		return nil, err
+	}
+	return awsmodel.PutScalingPolicyResponse{PolicyARN: &p.ARN, Alarms: alarmsAnswer(p)}, nil
 }
 
 // newPolicy gives a policy what it keeps when it is replaced.
@@ -313,36 +304,22 @@ func (s *Server) deletePolicy(c *call, in *awsmodel.DeleteScalingPolicyRequest) 
 }
 
 func (s *Server) describePolicies(c *call, in *awsmodel.DescribeScalingPoliciesRequest) (any, error) {
-	if in.ScalableDimension != nil && in.ResourceId == nil {
-		return nil, dimensionAlone
+	q, err := ofResource(deferd.KindScalingPolicy, in.ServiceNamespace, in.ResourceId, in.ScalableDimension, in.MaxResults, in.NextToken)
+	if err != nil {
+		return nil, err
 	}
-	q := scalingQuery{
-		kind: deferd.KindScalingPolicy, namespace: *in.ServiceNamespace, resource: in.ResourceId, dimension: value(in.ScalableDimension),
-		max: in.MaxResults, token: in.NextToken,
-	}
-	docs, token, err := s.scalingDocuments(c, q, func(d deferd.Document) bool {
+	q.keep = func(d deferd.Document) bool {
 		if len(in.PolicyNames) == 0 {
 			return true
 		}
 		p, err := deferd.ReadScalingPolicy(d)
 		return err != nil || slices.Contains(in.PolicyNames, p.Name) || slices.Contains(in.PolicyNames, p.ARN)
-	})
+	}
+	policies, token, err := listScaling(s, c, q, deferd.ReadScalingPolicy, policyAnswer)
 	if err != nil {
 		return nil, err
 	}
-	out := awsmodel.DescribeScalingPoliciesResponse{ScalingPolicies: []awsmodel.ScalingPolicy{}, NextToken: token}
-	for _, d := range docs {
-		p, err := deferd.ReadScalingPolicy(d)
-		if err != nil {
-			return nil, err
-		}
-		described, err := policyAnswer(p)
-		if err != nil {
-			return nil, err
-		}
-		out.ScalingPolicies = append(out.ScalingPolicies, described)
-	}
-	return out, nil
+	return awsmodel.DescribeScalingPoliciesResponse{ScalingPolicies: policies, NextToken: token}, nil
 }
 
 func policyAnswer(p deferd.ScalingPolicy) (awsmodel.ScalingPolicy, error) {
@@ -372,30 +349,19 @@ func alarmsAnswer(p deferd.ScalingPolicy) []awsmodel.ScalingAlarm {
 }
 
 func (s *Server) describeActivities(c *call, in *awsmodel.DescribeScalingActivitiesRequest) (any, error) {
-	if in.ScalableDimension != nil && in.ResourceId == nil {
-		return nil, dimensionAlone
-	}
-	q := scalingQuery{
-		kind: deferd.KindScalingActivity, namespace: *in.ServiceNamespace, resource: in.ResourceId, dimension: value(in.ScalableDimension),
-		max: in.MaxResults, token: in.NextToken,
-	}
-	docs, token, err := s.scalingDocuments(c, q, func(deferd.Document) bool { return true })
+	q, err := ofResource(deferd.KindScalingActivity, in.ServiceNamespace, in.ResourceId, in.ScalableDimension, in.MaxResults, in.NextToken)
 	if err != nil {
 		return nil, err
 	}
-	out := awsmodel.DescribeScalingActivitiesResponse{ScalingActivities: []awsmodel.ScalingActivity{}, NextToken: token}
-	for _, d := range docs {
-		a, err := deferd.ReadScalingActivity(d)
-		if err != nil {
-			return nil, err
-		}
-		out.ScalingActivities = append(out.ScalingActivities, activityAnswer(a))
+	activities, token, err := listScaling(s, c, q, deferd.ReadScalingActivity, activityAnswer)
+	if err != nil {
+		return nil, err
 	}
-	return out, nil
+	return awsmodel.DescribeScalingActivitiesResponse{ScalingActivities: activities, NextToken: token}, nil
 }
 
 // activityAnswer is an activity in AWS's words.
-func activityAnswer(a deferd.ScalingActivity) awsmodel.ScalingActivity {
+func activityAnswer(a deferd.ScalingActivity) (awsmodel.ScalingActivity, error) {
 	message := fmt.Sprintf("Successfully set desired instance count to %d. ", a.To)
 	switch a.Status {
 	case deferd.ActivitySuccessful:
@@ -415,5 +381,5 @@ func activityAnswer(a deferd.ScalingActivity) awsmodel.ScalingActivity {
 	if !a.Ended.IsZero() {
 		out.EndTime = awsmodel.Time(a.Ended)
 	}
-	return out
+	return out, nil
 }

@@ -23,40 +23,28 @@ func (s *Server) putAction(c *call, in *awsmodel.PutScheduledActionRequest) (any
 	if err != nil {
 		return nil, err
 	}
-	t, err := s.scalableTarget(c.ctx(), c.principal.Account, r)
-	if deferd.CodeOf(err) == deferd.NotFound && err != nil {
-		return nil, notScaled("scalable target registered", r, "")
-	}
+	t, err := s.registered(c, r)
 	if err != nil {
 		return nil, err
 	}
-	for {
+	err = s.put(c.ctx(), func() (deferd.Document, error) {
 		a, err := s.action(c, r, *in.ScheduledActionName)
-		if err != nil && deferd.CodeOf(err) != deferd.NotFound {
-			return nil, err
+		if err != nil && deferd.CodeOf(err) == deferd.NotFound {
+			a, err = s.newAction(c, r, *in.ScheduledActionName)
+		}
+		if err == nil {
+			err = s.changeAction(&a, in)
 		}
 		if err != nil {
-			if a, err = s.newAction(c, r, *in.ScheduledActionName); err != nil {
-				return nil, err
-			}
+			return deferd.Document{}, err
 		}
-		if err := s.changeAction(&a, in); err != nil {
-			return nil, err
-		}
-		d, err := a.Document()
-		if err != nil {
-			return nil, err
-		}
-		_, err = s.Store.PutDocument(c.ctx(), d)
-		if err != nil && overtaken(err) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		s.Changed(t.EndpointID)
-		return awsmodel.PutScheduledActionResponse{}, nil
+		return a.Document()
+	})
+	if err != nil {
+		return nil, err
 	}
+	s.Changed(t.EndpointID)
+	return awsmodel.PutScheduledActionResponse{}, nil
 }
 
 // newAction is an action that says nothing yet.
@@ -137,32 +125,22 @@ func (s *Server) deleteAction(c *call, in *awsmodel.DeleteScheduledActionRequest
 }
 
 func (s *Server) describeActions(c *call, in *awsmodel.DescribeScheduledActionsRequest) (any, error) {
-	if in.ScalableDimension != nil && in.ResourceId == nil {
-		return nil, dimensionAlone
-	}
-	q := scalingQuery{
-		kind: deferd.KindScheduledAction, namespace: *in.ServiceNamespace, resource: in.ResourceId, dimension: value(in.ScalableDimension),
-		max: in.MaxResults, token: in.NextToken,
-	}
-	docs, token, err := s.scalingDocuments(c, q, func(d deferd.Document) bool {
-		name := strings.SplitN(d.Name, "/", 5)
-		return len(in.ScheduledActionNames) == 0 || slices.Contains(in.ScheduledActionNames, name[len(name)-1])
-	})
+	q, err := ofResource(deferd.KindScheduledAction, in.ServiceNamespace, in.ResourceId, in.ScalableDimension, in.MaxResults, in.NextToken)
 	if err != nil {
 		return nil, err
 	}
-	out := awsmodel.DescribeScheduledActionsResponse{ScheduledActions: []awsmodel.ScheduledAction{}, NextToken: token}
-	for _, d := range docs {
-		a, err := deferd.ReadScheduledAction(d)
-		if err != nil {
-			return nil, err
-		}
-		out.ScheduledActions = append(out.ScheduledActions, actionAnswer(a))
+	q.keep = func(d deferd.Document) bool {
+		name := d.Name[strings.LastIndexByte(d.Name, '/')+1:] // has no slash itself
+		return len(in.ScheduledActionNames) == 0 || slices.Contains(in.ScheduledActionNames, name)
 	}
-	return out, nil
+	actions, token, err := listScaling(s, c, q, deferd.ReadScheduledAction, actionAnswer)
+	if err != nil {
+		return nil, err
+	}
+	return awsmodel.DescribeScheduledActionsResponse{ScheduledActions: actions, NextToken: token}, nil
 }
 
-func actionAnswer(a deferd.ScheduledAction) awsmodel.ScheduledAction {
+func actionAnswer(a deferd.ScheduledAction) (awsmodel.ScheduledAction, error) {
 	out := awsmodel.ScheduledAction{
 		ScheduledActionARN: &a.ARN, ScheduledActionName: &a.Name, ServiceNamespace: new(scalingNamespace), ResourceId: new(a.Resource.String()),
 		ScalableDimension: new(scalingDimension), Schedule: &a.Schedule, CreationTime: awsmodel.Time(a.Created),
@@ -183,5 +161,5 @@ func actionAnswer(a deferd.ScheduledAction) awsmodel.ScheduledAction {
 	if a.Max != nil {
 		out.ScalableTargetAction.MaxCapacity = new(int32(*a.Max))
 	}
-	return out
+	return out, nil
 }
