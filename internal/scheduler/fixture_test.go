@@ -151,16 +151,53 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// countingStore counts sweeps, and reads of endpoints.
+// countingStore counts sweeps, and reads of endpoints. One of the calls that
+// scaling makes can fail.
 type countingStore struct {
 	deferd.Store
 	sweeps atomic.Int64
 	reads  atomic.Int64
+
+	left atomic.Int64 // calls until one fails; negative: none does
+	done atomic.Bool  // the call that fails was made, and only its answer is lost
+}
+
+var errStoreFails = &deferd.Error{Code: deferd.Unavailable, Msg: "the store does not answer"}
+
+// call makes a call, unless it is the one that fails.
+func call[T any](s *countingStore, make func() (T, error)) (v T, err error) {
+	if s.left.Add(-1) != 0 {
+		return make()
+	}
+	if s.done.Load() {
+		make()
+	}
+	return v, errStoreFails
 }
 
 func (s *countingStore) EndpointByID(ctx context.Context, id deferd.EndpointID) (deferd.Endpoint, error) {
 	s.reads.Add(1)
-	return s.Store.EndpointByID(ctx, id)
+	return call(s, func() (deferd.Endpoint, error) { return s.Store.EndpointByID(ctx, id) })
+}
+
+func (s *countingStore) ChangeEndpoint(ctx context.Context, id deferd.EndpointID, f func(*deferd.Endpoint) error) (deferd.Endpoint, error) {
+	return call(s, func() (deferd.Endpoint, error) { return s.Store.ChangeEndpoint(ctx, id, f) })
+}
+
+func (s *countingStore) Counts(ctx context.Context, id deferd.EndpointID) (deferd.Counts, error) {
+	return call(s, func() (deferd.Counts, error) { return s.Store.Counts(ctx, id) })
+}
+
+func (s *countingStore) OldestQueued(ctx context.Context, id deferd.EndpointID) (time.Time, error) {
+	return call(s, func() (time.Time, error) { return s.Store.OldestQueued(ctx, id) })
+}
+
+func (s *countingStore) Documents(ctx context.Context, k deferd.DocumentKind, a deferd.AccountID, prefix, after string, n int) ([]deferd.Document, error) {
+	return call(s, func() ([]deferd.Document, error) { return s.Store.Documents(ctx, k, a, prefix, after, n) })
+}
+
+func (s *countingStore) PutDocument(ctx context.Context, d deferd.Document) (deferd.Document, error) {
+	return call(s, func() (deferd.Document, error) { return s.Store.PutDocument(ctx, d) })
 }
 
 func (s *countingStore) Sweep(ctx context.Context, n int) (time.Time, error) {

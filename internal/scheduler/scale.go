@@ -268,7 +268,9 @@ func (s *scaler) scale(ctx context.Context, e deferd.Endpoint, ep *scaledEndpoin
 		return false, err
 	}
 	current := desired(&e)[i].Desired
-	s.settle(ctx, e, known, current, now.At)
+	if err := s.settle(ctx, e, known, current, now.At); err != nil {
+		return false, err
+	}
 	t, scheduled, err := s.carryOut(ctx, e, t, now.At)
 	if err != nil {
 		return false, err

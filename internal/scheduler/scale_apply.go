@@ -45,19 +45,21 @@ func (s *scaler) apply(ctx context.Context, e deferd.Endpoint, t deferd.Scalable
 	_, err := s.c.Store.ChangeEndpoint(ctx, e.ID, func(e *deferd.Endpoint) error {
 		return redeploy(e, t.Resource.Variant, current, d.To, now)
 	})
+	s.changed(e.ID) // also where nobody knows whether that was stored
 	if err != nil {
 		if err = ignoreUnchanged(err); err == nil {
 			s.looks.addAfter(e.ID, retryWait)
 		}
 		return err
 	}
-	s.changed(e.ID)
 	s.log.InfoContext(ctx, "scaling", "endpoint", e.Name, "variant", t.Resource.Variant, "from", current, "to", d.To, "reason", d.Cause)
 	known.changed = now
 	if d.To > current {
 		known.out = now
 	}
-	s.end(ctx, known, deferd.ActivityOverridden, "", now)
+	if err := s.end(ctx, known, deferd.ActivityOverridden, "", now); err != nil {
+		s.log.WarnContext(ctx, "a scaling activity could not be written down", "endpoint", e.Name, "err", err)
+	}
 	known.pending = s.begin(ctx, t, d, now)
 	return s.note(ctx, t, d, current, now)
 }
@@ -107,56 +109,79 @@ func (s *scaler) note(ctx context.Context, t deferd.ScalableTarget, d deferd.Sca
 
 // settle ends the activity in progress of a target once the endpoint is what it
 // was to become, or has given that up.
-func (s *scaler) settle(ctx context.Context, e deferd.Endpoint, known *scaledTarget, current int, now time.Time) {
+func (s *scaler) settle(ctx context.Context, e deferd.Endpoint, known *scaledTarget, current int, now time.Time) error {
 	if known.pending == nil || e.Deployment != nil {
-		return
+		return nil
 	}
 	switch {
 	case current == known.pending.To:
 		known.failures, known.retry = 0, time.Time{}
-		s.end(ctx, known, deferd.ActivitySuccessful, "", now)
+		return s.end(ctx, known, deferd.ActivitySuccessful, "", now)
 	case e.FailureReason != "":
+		if err := s.end(ctx, known, deferd.ActivityFailed, e.FailureReason, now); err != nil {
+			return err
+		}
 		known.retry = now.Add(min(maxScaleRetry, firstScaleRetry<<min(known.failures, 10)))
 		known.failures++
-		s.end(ctx, known, deferd.ActivityFailed, e.FailureReason, now)
-	default:
-		s.end(ctx, known, deferd.ActivityOverridden, "", now)
+		return nil
 	}
+	return s.end(ctx, known, deferd.ActivityOverridden, "", now)
 }
 
 // begin writes down that an activity has begun. Activities are for people to
-// read: what cannot be written is not a reason to scale otherwise.
+// read: what cannot be written is not a reason to scale otherwise, and is
+// written when the activity ends.
 func (s *scaler) begin(ctx context.Context, t deferd.ScalableTarget, d deferd.Scaling, now time.Time) *deferd.ScalingActivity {
 	a := &deferd.ScalingActivity{
 		ID: uuid.NewString(), Account: t.Account, Resource: t.Resource, To: d.To, Cause: d.Cause,
 		Started: now, Status: deferd.ActivityInProgress,
 	}
-	s.write(ctx, a)
+	if err := s.write(ctx, a); err != nil {
+		s.log.WarnContext(ctx, "a scaling activity could not be written down", "endpoint", a.Resource.Endpoint, "err", err)
+	}
 	s.pruneActivities(ctx, t, now)
 	return a
 }
 
 // end writes down how the activity in progress of a target has ended.
-func (s *scaler) end(ctx context.Context, known *scaledTarget, status deferd.ActivityStatus, message string, now time.Time) {
+func (s *scaler) end(ctx context.Context, known *scaledTarget, status deferd.ActivityStatus, message string, now time.Time) error {
 	a := known.pending
 	if a == nil {
-		return
+		return nil
+	}
+	a.Status, a.Message, a.Ended = status, message, now
+	if err := s.write(ctx, a); err != nil {
+		return err
 	}
 	known.pending = nil
-	a.Status, a.Message, a.Ended = status, message, now
-	s.write(ctx, a)
+	return nil
 }
 
-func (s *scaler) write(ctx context.Context, a *deferd.ScalingActivity) {
-	d, err := a.Document()
-	if err == nil {
-		d, err = s.c.Store.PutDocument(ctx, d)
+// write stores an activity, which nobody else changes: another version than the
+// one that is known is an earlier try of our own.
+func (s *scaler) write(ctx context.Context, a *deferd.ScalingActivity) error {
+	for {
+		d, err := a.Document()
+		if err != nil {
+			return err
+		}
+		put, err := s.c.Store.PutDocument(ctx, d)
+		if err == nil {
+			a.Version = put.Version
+			return nil
+		}
+		switch deferd.CodeOf(err) {
+		case deferd.NotFound: // deleted with its endpoint
+			return nil
+		case deferd.Exists, deferd.Changed:
+		default:
+			return fmt.Errorf("write down a scaling activity: %w", err)
+		}
+		if d, err = s.c.Store.Document(ctx, d.Kind, d.Account, d.Name); err != nil {
+			return fmt.Errorf("write down a scaling activity: %w", err)
+		}
+		a.Version = d.Version
 	}
-	if err != nil {
-		s.log.WarnContext(ctx, "a scaling activity could not be written down", "endpoint", a.Resource.Endpoint, "err", err)
-		return
-	}
-	a.Version = d.Version
 }
 
 // activitiesKept is how long activities are listed, as on AWS.

@@ -334,6 +334,45 @@ func TestAnotherLifeGoesOn(t *testing.T) {
 	})
 }
 
+// TestScalesThoughTheStoreFails has each call of the store fail once, lost or
+// done: an endpoint that is to wake does so, and comes to zero again.
+func TestScalesThoughTheStoreFails(t *testing.T) {
+	for _, done := range []bool{false, true} {
+		for n := int64(1); ; n++ {
+			failed := false
+			inBubble(t, nil, func(t *testing.T, x *fixture) {
+				x.store.OnWork(x.HasWork)
+				x.serving(t, 0)
+				x.register(t, 0, 4, track(5))
+				pass(5 * time.Minute)
+				x.store.done.Store(done)
+				x.store.left.Store(n)
+				x.acceptMany(t, 0, 1)
+				pass(5 * time.Second)
+				failed = x.store.left.Swap(-1) <= 0
+				if got := x.Instances("e", 0)["v"].Ready; got != 1 {
+					t.Errorf("call %d fails (%t): %d instances are ready, want 1", n, done, got)
+				}
+				x.endAll(t)
+				pass(20 * time.Minute)
+				if got := x.desired(t); got != 0 {
+					t.Errorf("call %d fails (%t): in the end there are %d instances", n, done, got)
+				}
+				for d, err := range documents(t.Context(), x.store, deferd.KindScalingActivity, "a", deferd.ScalingName(ref, "")) {
+					must(t, err)
+					if a, err := deferd.ReadScalingActivity(d); err != nil || a.Status == deferd.ActivityInProgress {
+						t.Errorf("call %d fails (%t): in the end there is %+v (%v)", n, done, a, err)
+					}
+				}
+			})
+			if t.Failed() || !failed {
+				t.Logf("%d calls failed", n-1)
+				break
+			}
+		}
+	}
+}
+
 func TestAlarmsOfUnknownPolicies(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, x *fixture) {
 		x.serving(t, 1)
