@@ -81,6 +81,14 @@ type Variant struct {
 	InitialWeight   float64
 	StartupTimeout  time.Duration // from start to the first healthy ping; 0: the default
 	DownloadTimeout time.Duration // for the model data; 0: the default
+
+	Managed *ManagedScaling `json:",omitempty"` // nil: as many as are asked for
+}
+
+// ManagedScaling has a variant's number of instances follow its work, unless
+// the variant is a scalable target, which says more.
+type ManagedScaling struct {
+	Min, Max int // a Max of 0 is as many as there may be
 }
 
 // AsyncConfig holds what AsyncInferenceConfig means to us. Zero Locations mean

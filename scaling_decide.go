@@ -207,11 +207,11 @@ func (p *ScalingPolicy) cooldowns() (out, in time.Duration) {
 // latest value where it wants more, for base instances, and from the highest
 // where fewer are enough.
 func (k *TargetTracking) propose(p PolicyReading, s ScalingState, base int) (Scaling, vote) {
-	alarm := func(i int) string {
-		if i < len(p.Alarms) {
-			return alarmCause(p.Alarms[i].Name, p.Name)
+	cause := func(alarm int, what string, points int) string {
+		if alarm < len(p.Alarms) {
+			return alarmCause(p.Alarms[alarm].Name, p.Name)
 		}
-		return ""
+		return fmt.Sprintf("the metric was %s in %d data points, which triggered policy %s", what, points, p.Name)
 	}
 	above := func(v float64) bool { return v > k.Target }
 	below := func(v float64) bool { return v < trackingMargin*k.Target }
@@ -220,12 +220,12 @@ func (k *TargetTracking) propose(p PolicyReading, s ScalingState, base int) (Sca
 		return Scaling{}, voteObject
 	case lastAll(p.Values, TrackingOutPoints, above):
 		n := k.proportional(max(1, base), p.Values[len(p.Values)-1])
-		return Scaling{n, p.Name, alarm(0)}, voteOut
+		return Scaling{n, p.Name, cause(0, fmt.Sprintf("above %g", k.Target), TrackingOutPoints)}, voteOut
 	case k.DisableIn:
 		return Scaling{}, voteNone
 	case s.Settled >= TrackingInPoints && lastAll(p.Values, TrackingInPoints, below):
 		n := k.proportional(s.Current, slices.Max(p.Values[len(p.Values)-TrackingInPoints:]))
-		return Scaling{max(0, min(n, s.Current)), p.Name, alarm(1)}, voteIn
+		return Scaling{max(0, min(n, s.Current)), p.Name, cause(1, fmt.Sprintf("below %g", trackingMargin*k.Target), TrackingInPoints)}, voteIn
 	}
 	return Scaling{}, voteObject
 }

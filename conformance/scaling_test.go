@@ -11,6 +11,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/applicationautoscaling"
 	"github.com/aws/aws-sdk-go-v2/service/applicationautoscaling/types"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/sagemaker"
+	sagemakertypes "github.com/aws/aws-sdk-go-v2/service/sagemaker/types"
 
 	"github.com/deferd/deferd/conformance/model/journal"
 )
@@ -141,6 +144,41 @@ func TestScalesToZeroAndBack(t *testing.T) {
 		}
 		i += n + 1
 	}
+}
+
+// TestManagedScaling has an endpoint that begins without an instance.
+func TestManagedScaling(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	c := s.client()
+	_, err := c.s3.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String(bucket)})
+	c.must("create the bucket", err)
+	name := aws.String(endpoint)
+	_, err = c.control.CreateModel(t.Context(), &sagemaker.CreateModelInput{
+		ModelName: name, PrimaryContainer: &sagemakertypes.ContainerDefinition{Image: aws.String(image)}, ExecutionRoleArn: aws.String(role),
+	})
+	c.must("create the model", err)
+	_, err = c.control.CreateEndpointConfig(t.Context(), &sagemaker.CreateEndpointConfigInput{
+		EndpointConfigName: name,
+		ProductionVariants: []sagemakertypes.ProductionVariant{{
+			VariantName: aws.String("AllTraffic"), ModelName: name,
+			ManagedInstanceScaling: &sagemakertypes.ProductionVariantManagedInstanceScaling{
+				Status: sagemakertypes.ManagedInstanceScalingStatusEnabled, MinInstanceCount: aws.Int32(0), MaxInstanceCount: aws.Int32(2),
+			},
+		}},
+		AsyncInferenceConfig: &sagemakertypes.AsyncInferenceConfig{
+			OutputConfig: &sagemakertypes.AsyncInferenceOutputConfig{S3OutputPath: aws.String("s3://" + bucket + "/out")},
+		},
+	})
+	c.must("create the endpoint configuration", err)
+	_, err = c.control.CreateEndpoint(t.Context(), &sagemaker.CreateEndpointInput{EndpointName: name, EndpointConfigName: name})
+	c.must("create the endpoint", err)
+	c.awaitInService(endpoint)
+	if n := len(s.journal(journal.Listening)); n != 0 {
+		t.Errorf("%d instances were started before there was any work", n)
+	}
+	c.awaitObject(*c.invokeBody("good morning").OutputLocation)
+	s.awaitModels(1)
 }
 
 // TestScalingByGo drives each operation with the Go SDK.

@@ -332,6 +332,32 @@ func TestPoliciesAreRead(t *testing.T) {
 	}
 }
 
+func TestManagedScaling(t *testing.T) {
+	s := open(t, nil)
+	s.must("CreateModel", `{"ModelName":"m","PrimaryContainer":{"Image":"i"}}`)
+	tests := []struct {
+		in   string
+		want *deferd.ManagedScaling
+		n    int
+	}{
+		{`"ManagedInstanceScaling":{"Status":"ENABLED","MinInstanceCount":0,"MaxInstanceCount":3}`, &deferd.ManagedScaling{Max: 3}, 0},
+		{`"InitialInstanceCount":2,"ManagedInstanceScaling":{"Status":"ENABLED","MinInstanceCount":0}`, &deferd.ManagedScaling{}, 2},
+		{`"ManagedInstanceScaling":{"Status":"ENABLED"}`, &deferd.ManagedScaling{Min: 1}, 1},
+		{`"ManagedInstanceScaling":{"Status":"DISABLED","MinInstanceCount":0,"MaxInstanceCount":3}`, nil, 1},
+	}
+	for i, tt := range tests {
+		name := fmt.Sprint("c", i)
+		s.must("CreateEndpointConfig", `{"EndpointConfigName":"`+name+`","ProductionVariants":[{"VariantName":"v","ModelName":"m",`+tt.in+`}]}`)
+		c, err := s.store.Config(t.Context(), account, deferd.ConfigName(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v := c.Variants[0]; !cmp.Equal(v.Managed, tt.want) || v.InitialCount != tt.n {
+			t.Errorf("%s: %+v and %d instances, want %+v and %d", tt.in, v.Managed, v.InitialCount, tt.want, tt.n)
+		}
+	}
+}
+
 func TestScalingAsksForPermission(t *testing.T) {
 	s := open(t, nil)
 	s.refusing = "application-autoscaling:DescribeScalableTargets"

@@ -77,6 +77,13 @@ func newVariant(in awsmodel.ProductionVariant, m deferd.Model) deferd.Variant {
 		StartupTimeout:  seconds(in.ContainerStartupHealthCheckTimeoutInSeconds, 0),
 		DownloadTimeout: seconds(in.ModelDataDownloadTimeoutInSeconds, 0),
 	}
+	if m := in.ManagedInstanceScaling; m != nil && value(m.Status) == "ENABLED" {
+		v.Managed = &deferd.ManagedScaling{Min: 1, Max: int(value(m.MaxInstanceCount))}
+		if m.MinInstanceCount != nil {
+			v.Managed.Min = int(*m.MinInstanceCount)
+		}
+		v.InitialCount = v.Managed.Min
+	}
 	if in.InitialInstanceCount != nil {
 		v.InitialCount = int(*in.InitialInstanceCount)
 	}

@@ -58,6 +58,7 @@ type scaledEndpoint struct {
 // A scaledTarget is what is remembered of a target.
 type scaledTarget struct {
 	pending  *deferd.ScalingActivity // in progress
+	managed  deferd.ScalableTarget   // what cooldowns are counted from where nothing is registered
 	changed  time.Time               // when it was last scaled, of the store's clock
 	out      time.Time               // when it was last scaled out
 	failures int                     // scale-outs in a row that were rolled back
@@ -188,25 +189,6 @@ func (s *scaler) forget(id deferd.EndpointID) {
 	delete(s.endpoints, id)
 }
 
-// targets reads an endpoint's targets. One of an earlier endpoint of that name
-// is none of its own.
-func (s *scaler) targets(ctx context.Context, e deferd.Endpoint) ([]deferd.ScalableTarget, error) {
-	var targets []deferd.ScalableTarget
-	for d, err := range documents(ctx, s.c.Store, deferd.KindTarget, e.Account, deferd.VariantRef{Endpoint: e.Name}.String()) {
-		if err != nil {
-			return nil, err
-		}
-		t, err := deferd.ReadScalableTarget(d)
-		if err != nil {
-			return nil, err
-		}
-		if t.EndpointID == e.ID {
-			targets = append(targets, t)
-		}
-	}
-	return targets, nil
-}
-
 // sample looks at an endpoint's load now, and keeps that where a period has
 // ended.
 func (s *scaler) sample(ctx context.Context, e deferd.Endpoint) (*scaledEndpoint, deferd.Load, error) {
@@ -258,12 +240,12 @@ func (s *scaler) untilNext(ep *scaledEndpoint, now deferd.Load) time.Duration {
 
 // scale decides for one target, and reports whether it is to be looked at
 // again.
-func (s *scaler) scale(ctx context.Context, e deferd.Endpoint, ep *scaledEndpoint, t deferd.ScalableTarget, now deferd.Load, rings []ring) (active bool, err error) {
+func (s *scaler) scale(ctx context.Context, e deferd.Endpoint, ep *scaledEndpoint, t target, now deferd.Load, rings []ring) (active bool, err error) {
 	i := slices.IndexFunc(desired(&e), func(v deferd.EndpointVariant) bool { return v.Name == t.Resource.Variant })
 	if i < 0 {
 		return false, nil // an update has taken the variant away
 	}
-	known, err := s.target(ctx, ep, t)
+	known, err := s.known(ctx, ep, &t)
 	if err != nil {
 		return false, err
 	}
@@ -271,7 +253,8 @@ func (s *scaler) scale(ctx context.Context, e deferd.Endpoint, ep *scaledEndpoin
 	if err := s.settle(ctx, e, known, current, now.At); err != nil {
 		return false, err
 	}
-	t, scheduled, err := s.carryOut(ctx, e, t, now.At)
+	var scheduled string
+	t.ScalableTarget, scheduled, err = s.carryOut(ctx, e, t.ScalableTarget, now.At)
 	if err != nil {
 		return false, err
 	}
@@ -283,7 +266,7 @@ func (s *scaler) scale(ctx context.Context, e deferd.Endpoint, ep *scaledEndpoin
 	if e.Deployment != nil && e.Deployment.Fleet != e.Fleet {
 		return active, nil // it is looked at when that has ended
 	}
-	d, ok := s.decide(t, known, current, now, ep.loads, policies)
+	d, ok := s.decide(t.ScalableTarget, known, current, now, ep.loads, policies)
 	if !ok {
 		return active, nil
 	}
@@ -319,17 +302,11 @@ func (s *scaler) decide(t deferd.ScalableTarget, known *scaledTarget, current in
 	})
 }
 
-// policies reads a target's policies, and what each is to decide from. Foreign
-// says that one of them looks at something that is not the endpoint's own.
-func (s *scaler) policies(ctx context.Context, t deferd.ScalableTarget, loads []deferd.Load, now deferd.Load, rings []ring) (all []deferd.PolicyReading, foreign bool, err error) {
-	for d, err := range documents(ctx, s.c.Store, deferd.KindScalingPolicy, t.Account, deferd.ScalingName(t.Resource, "")) {
-		if err != nil {
-			return nil, false, err
-		}
-		p, err := deferd.ReadScalingPolicy(d)
-		if err != nil {
-			return nil, false, err
-		}
+// policies are what a target's policies are to decide from. Foreign says that
+// one of them looks at something that is not the endpoint's own.
+func (s *scaler) policies(ctx context.Context, t target, loads []deferd.Load, now deferd.Load, rings []ring) (all []deferd.PolicyReading, foreign bool, err error) {
+	policies, err := s.readPolicies(ctx, t)
+	for _, p := range policies {
 		r := deferd.PolicyReading{ScalingPolicy: p, Latest: math.NaN()}
 		switch k := p.Tracking; {
 		case k == nil:
@@ -350,7 +327,7 @@ func (s *scaler) policies(ctx context.Context, t deferd.ScalableTarget, loads []
 		}
 		all = append(all, r)
 	}
-	return all, foreign, nil
+	return all, foreign, err
 }
 
 // foreign reads a metric that is not an endpoint's own. What cannot be read is

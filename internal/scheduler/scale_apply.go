@@ -16,32 +16,8 @@ func boundsCause(t deferd.ScalableTarget) string {
 	return fmt.Sprintf("the capacity was outside of minimum capacity %d and maximum capacity %d", t.Min, t.Max)
 }
 
-// target is what is remembered of a target; of one that is new to this life,
-// the activity that an earlier one may have left in progress.
-func (s *scaler) target(ctx context.Context, ep *scaledEndpoint, t deferd.ScalableTarget) (*scaledTarget, error) {
-	if known := ep.targets[t.Resource.Variant]; known != nil {
-		return known, nil
-	}
-	known := &scaledTarget{}
-	last, err := s.c.Store.Documents(ctx, deferd.KindScalingActivity, t.Account, deferd.ScalingName(t.Resource, ""), "", 1)
-	if err != nil {
-		return nil, err
-	}
-	if len(last) > 0 {
-		a, err := deferd.ReadScalingActivity(last[0])
-		if err != nil {
-			return nil, err
-		}
-		if a.Status == deferd.ActivityInProgress {
-			known.pending = &a
-		}
-	}
-	ep.targets[t.Resource.Variant] = known
-	return known, nil
-}
-
 // apply has the endpoint have another number of instances, and writes down why.
-func (s *scaler) apply(ctx context.Context, e deferd.Endpoint, t deferd.ScalableTarget, known *scaledTarget, d deferd.Scaling, current int, now time.Time) error {
+func (s *scaler) apply(ctx context.Context, e deferd.Endpoint, t target, known *scaledTarget, d deferd.Scaling, current int, now time.Time) error {
 	_, err := s.c.Store.ChangeEndpoint(ctx, e.ID, func(e *deferd.Endpoint) error {
 		return redeploy(e, t.Resource.Variant, current, d.To, now)
 	})
@@ -60,8 +36,8 @@ func (s *scaler) apply(ctx context.Context, e deferd.Endpoint, t deferd.Scalable
 	if err := s.end(ctx, known, deferd.ActivityOverridden, "", now); err != nil {
 		s.log.WarnContext(ctx, "a scaling activity could not be written down", "endpoint", e.Name, "err", err)
 	}
-	known.pending = s.begin(ctx, t, d, now)
-	return s.note(ctx, t, d, current, now)
+	known.pending = s.begin(ctx, t.ScalableTarget, d, now)
+	return s.note(ctx, t, known, d, current, now)
 }
 
 // redeploy has a variant have n instances instead of current ones, in the fleet
@@ -82,29 +58,6 @@ func redeploy(e *deferd.Endpoint, v deferd.VariantName, current, n int, now time
 		return errUnchanged
 	}
 	return nil
-}
-
-// note writes down what cooldowns are counted from.
-func (s *scaler) note(ctx context.Context, t deferd.ScalableTarget, d deferd.Scaling, current int, now time.Time) error {
-	for {
-		t.Applied(d, current, now)
-		document, err := t.Document()
-		if err != nil {
-			return err
-		}
-		_, err = s.c.Store.PutDocument(ctx, document)
-		if deferd.CodeOf(err) != deferd.Changed || err == nil {
-			return err
-		}
-		// It was registered anew meanwhile.
-		document, err = s.c.Store.Document(ctx, deferd.KindTarget, t.Account, t.Resource.String())
-		if err != nil {
-			return err
-		}
-		if t, err = deferd.ReadScalableTarget(document); err != nil {
-			return err
-		}
-	}
 }
 
 // settle ends the activity in progress of a target once the endpoint is what it

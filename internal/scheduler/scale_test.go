@@ -243,6 +243,47 @@ func TestBounds(t *testing.T) {
 	})
 }
 
+// TestManagedScaling has a variant that follows its work by itself, with
+// nothing registered.
+func TestManagedScaling(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, x *fixture) {
+		x.store.OnWork(x.HasWork)
+		must(t, x.store.CreateConfig(t.Context(), deferd.Config{
+			ID: "managed", Account: "a", Name: "managed", Created: time.Now(), Async: &deferd.AsyncConfig{Concurrency: 2},
+			Variants: []deferd.Variant{{Name: "v", ModelID: "m", Managed: &deferd.ManagedScaling{Max: 3}}},
+		}))
+		must(t, x.store.CreateEndpoint(t.Context(), deferd.Endpoint{
+			ID: "e", Account: "a", Name: "name", ConfigID: "managed", Status: deferd.EndpointCreating, Created: time.Now(), Modified: time.Now(),
+			Variants: []deferd.EndpointVariant{{Name: "v", Desired: 0, Weight: 1}},
+		}))
+		x.Changed("e")
+		synctest.Wait()
+		x.wantStatus(t, "e", deferd.EndpointInService)
+		pass(10 * time.Minute)
+		x.acceptMany(t, 0, 1)
+		x.acceptMany(t, 1, 5)
+		pass(4 * time.Minute)
+		if got := x.Instances("e", 0)["v"].Ready; got != 3 {
+			t.Errorf("%d instances are ready, want 3", got)
+		}
+		x.endAll(t)
+		pass(20 * time.Minute)
+		x.wantActivities(t,
+			"0 Successful: the metric was below 1.8 in 15 data points, which triggered policy ManagedInstanceScaling",
+			"3 Successful: the metric was above 2 in 3 data points, which triggered policy ManagedInstanceScaling",
+			"1 Successful: 1 request waited and there was no instance")
+		targets, err := x.store.Documents(t.Context(), deferd.KindTarget, "a", "", "", 1)
+		if must(t, err); len(targets) > 0 {
+			t.Error("it was registered")
+		}
+
+		x.register(t, 1, 3) // which says more
+		if got := x.desired(t); got != 1 {
+			t.Errorf("registered, it has %d instances, want at least 1", got)
+		}
+	})
+}
+
 // TestScheduledActions has more instances by day, also after a night in which
 // the machine slept, and none while scheduled scaling is suspended.
 func TestScheduledActions(t *testing.T) {
