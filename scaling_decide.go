@@ -2,6 +2,7 @@ package deferd
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -270,9 +271,7 @@ func (t *ScalableTarget) Applied(d Scaling, from int, now time.Time) {
 	t.LastIn = time.Time{}
 	if d.Policy != "" {
 		last := make(map[string]ScaledOut, len(t.LastOut)+1)
-		for name, o := range t.LastOut {
-			last[name] = o
-		}
+		maps.Copy(last, t.LastOut)
 		last[d.Policy] = ScaledOut{now, from}
 		t.LastOut = last
 	}

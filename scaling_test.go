@@ -117,7 +117,8 @@ func TestTargetTracking(t *testing.T) {
 	}
 }
 
-func to(v float64) *float64 { return &v }
+//go:fix inline
+func to(v float64) *float64 { return new(v) }
 
 func TestStepScaling(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)

@@ -42,6 +42,7 @@ const (
 	hourLength  = 80 * time.Minute
 	hourLook    = 30 * time.Second
 	modelStart  = 17300 * time.Millisecond // never at the time of anything else
+	modelAsks   = 5 * time.Second
 	modelWorks  = 20 * time.Second
 	modelSlots  = 4
 	hourHighest = 8
@@ -58,7 +59,7 @@ func TestHour(t *testing.T) {
 		p.Tracking.OutCooldown, p.Tracking.InCooldown = time.Minute, time.Minute
 		x.register(t, 0, hourHighest, p)
 		x.runtime.mu.Lock()
-		x.runtime.onAgent = func(a *fakeAgent) { go x.work(t, a) }
+		x.runtime.onAgent = func(a *fakeAgent) { go x.work(t, a, a.drained) }
 		x.runtime.mu.Unlock()
 
 		h := x.live(t, script())
@@ -130,7 +131,7 @@ func (x *fixture) live(t *testing.T, script map[time.Duration]func(*testing.T, *
 }
 
 // work is a model: it is ready after a while, and answers what it claims.
-func (x *fixture) work(t *testing.T, a *fakeAgent) {
+func (x *fixture) work(t *testing.T, a *fakeAgent, drained <-chan struct{}) {
 	time.Sleep(modelStart)
 	session, err := x.store.OpenSession(t.Context(), a.Session)
 	if err != nil {
@@ -138,11 +139,11 @@ func (x *fixture) work(t *testing.T, a *fakeAgent) {
 		return
 	}
 	a.Ready()
-	for confirmed := int64(0); ; time.Sleep(time.Second) {
+	for confirmed := int64(0); ; time.Sleep(modelAsks) {
 		select {
 		case <-a.ended:
 			return
-		case <-a.drained:
+		case <-drained:
 			return
 		default:
 		}

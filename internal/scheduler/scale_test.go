@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -440,19 +441,25 @@ func TestAlarmsOfUnknownPolicies(t *testing.T) {
 }
 
 // metrics are the same for everybody.
-type metrics struct {
+type metrics struct{ now atomic.Pointer[reading] }
+
+type reading struct {
 	values []float64
 	err    error
 }
 
+func (m *metrics) set(err error, values ...float64) { m.now.Store(&reading{values, err}) }
+
 func (m *metrics) Values(context.Context, deferd.AccountID, deferd.ScalingMetric, time.Time, int) ([]float64, error) {
-	return m.values, m.err
+	r := m.now.Load()
+	return r.values, r.err
 }
 
 // TestForeignMetric tracks a metric that says nothing of the backlog, also while
 // the endpoint has no instance.
 func TestForeignMetric(t *testing.T) {
-	m := &metrics{values: []float64{0, 0, 0}}
+	m := &metrics{}
+	m.set(nil, 0, 0, 0)
 	inBubble(t, func(c *Config) { c.Metrics = m }, func(t *testing.T, x *fixture) {
 		x.serving(t, 0)
 		p := track(10)
@@ -460,12 +467,12 @@ func TestForeignMetric(t *testing.T) {
 		p.Tracking.Metric = deferd.ScalingMetric{Namespace: "Mine", Name: "load"}
 		x.register(t, 0, 4, p)
 		pass(10 * time.Minute)
-		m.err = errors.New("broken")
+		m.set(errors.New("broken"))
 		pass(10 * time.Minute)
 		if got := x.desired(t); got != 0 {
 			t.Errorf("%d instances, want 0", got)
 		}
-		m.values, m.err = []float64{25, 25, 25}, nil
+		m.set(nil, 25, 25, 25)
 		pass(time.Minute)
 		if got := x.desired(t); got != 3 {
 			t.Errorf("%d instances, want 3", got)
