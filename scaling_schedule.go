@@ -133,7 +133,9 @@ func (s Schedule) Next(after, begin time.Time) time.Time {
 	case s.every > 0 && after.Before(begin):
 		return begin
 	case s.every > 0:
-		return begin.Add((after.Sub(begin)/s.every + 1) * s.every)
+		if next := begin.Add((after.Sub(begin)/s.every + 1) * s.every); next.After(after) {
+			return next
+		}
 	case s.at.After(after):
 		return s.at
 	}
@@ -152,10 +154,15 @@ var (
 	weekdayNames = []string{"SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"}
 )
 
+// Years that a calendar has. Nothing is scheduled in any other.
 const (
 	firstYear = 1970
 	lastYear  = 2199
 )
+
+// Schedulable reports whether a time lies in a year in which things are
+// scheduled.
+func Schedulable(t time.Time) bool { return t.Year() >= firstYear && t.Year() <= lastYear }
 
 func parseCalendar(text string, location *time.Location) (*calendar, bool) {
 	f := strings.Fields(text)

@@ -139,3 +139,22 @@ func TestScheduledBounds(t *testing.T) {
 		}
 	}
 }
+
+// FuzzSchedule reads what strangers write. What can be read comes after the
+// time that it is asked for.
+func FuzzSchedule(f *testing.F) {
+	f.Add("cron(0/10 8-18 ? JAN,6 MON-FRI 2030/2)", "Europe/Vienna", int64(1_800_000_000))
+	f.Add("cron(0 0 29 2 ? *)", "", int64(0))
+	f.Add("rate(100000 days)", "", int64(1_800_000_000))
+	f.Add("at(2030-01-01T00:00:00)", "Asia/Tokyo", int64(1_800_000_000))
+	f.Fuzz(func(t *testing.T, text, zone string, at int64) {
+		after := time.Unix(at, 0)
+		s, err := ParseSchedule(text, zone)
+		if err != nil || !Schedulable(after.UTC()) {
+			return
+		}
+		if next := s.Next(after, time.Unix(0, 0)); !next.IsZero() && !next.After(after) {
+			t.Errorf("%s: after %v comes %v", text, after, next)
+		}
+	})
+}

@@ -249,14 +249,16 @@ func trackingOf(r deferd.VariantRef, in *awsmodel.TargetTrackingScalingPolicyCon
 	return k, err
 }
 
-// predefinedMetric is what a predefined metric means for an asynchronous
+// predefinedMetrics are what predefined metrics mean for an asynchronous
 // endpoint.
+var predefinedMetrics = map[string]deferd.OwnMetric{
+	"SageMakerVariantInvocationsPerInstance":                   deferd.MetricInvocationsPerInstance,
+	"SageMakerVariantConcurrentRequestsPerModelHighResolution": deferd.MetricBacklogPerInstance,
+	awsmodel.OldestRequestMetric:                               deferd.MetricOldestAge,
+}
+
 func predefinedMetric(kind string) (deferd.ScalingMetric, error) {
-	own := map[string]deferd.OwnMetric{
-		"SageMakerVariantInvocationsPerInstance":                   deferd.MetricInvocationsPerInstance,
-		"SageMakerVariantConcurrentRequestsPerModelHighResolution": deferd.MetricBacklogPerInstance,
-		awsmodel.OldestRequestMetric:                               deferd.MetricOldestAge,
-	}[kind]
+	own := predefinedMetrics[kind]
 	if own == "" {
 		return deferd.ScalingMetric{}, deferd.Errorf(deferd.Invalid, "The predefined metric type %s is not supported for the scalable dimension %s.", kind, scalingDimension)
 	}

@@ -84,6 +84,8 @@ func (s *Server) changeAction(a *deferd.ScheduledAction, in *awsmodel.PutSchedul
 		return deferd.Errorf(deferd.Invalid, "Minimum capacity cannot be less than 0.")
 	case a.Min != nil && a.Max != nil && *a.Max < *a.Min:
 		return deferd.Errorf(deferd.Invalid, "Maximum capacity cannot be less than minimum capacity.")
+	case !a.Start.IsZero() && !deferd.Schedulable(a.Start), !a.End.IsZero() && !deferd.Schedulable(a.End):
+		return deferd.Errorf(deferd.Invalid, "StartTime and EndTime must lie between 1970 and 2199.")
 	case !a.End.IsZero() && !a.End.After(a.Start):
 		return deferd.Errorf(deferd.Invalid, "EndTime must be after StartTime.")
 	}

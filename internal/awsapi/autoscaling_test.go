@@ -230,7 +230,8 @@ func TestActions(t *testing.T) {
 		`"ScalableTargetAction":{}`:                                "ScalableTargetAction must have MinCapacity, MaxCapacity or both.",
 		`"ScalableTargetAction":{"MinCapacity":-1}`:                "Minimum capacity cannot be less than 0.",
 		`"ScalableTargetAction":{"MinCapacity":2,"MaxCapacity":1}`: "Maximum capacity cannot be less than minimum capacity.",
-		`"EndTime":1`: "EndTime must be after StartTime.",
+		`"StartTime":8000000000`:                                   "StartTime and EndTime must lie between 1970 and 2199.",
+		`"EndTime":1`:                                              "EndTime must be after StartTime.",
 	} {
 		put(members).check(t, 400, fmt.Sprintf(`{"__type":"ValidationException","message":%q}`, want))
 	}

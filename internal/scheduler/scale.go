@@ -282,8 +282,8 @@ func (s *scaler) scale(ctx context.Context, e deferd.Endpoint, ep *scaledEndpoin
 
 // decide asks the target, whose bounds hold whatever its policies say.
 func (s *scaler) decide(t deferd.ScalableTarget, known *scaledTarget, current int, now deferd.Load, loads []deferd.Load, policies []deferd.PolicyReading) (deferd.Scaling, bool) {
-	if s.c.MaxInstances > 0 {
-		t.Max = min(t.Max, max(t.Min, s.c.MaxInstances))
+	if most := s.c.MaxInstances; most > 0 {
+		t.Min, t.Max = min(t.Min, most), min(t.Max, most)
 	}
 	n := t.Bound(current)
 	if n > current && !t.Suspended.Out || n < current && !t.Suspended.In {

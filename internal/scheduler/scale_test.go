@@ -335,6 +335,19 @@ func TestScheduledActions(t *testing.T) {
 	})
 }
 
+func TestNeverMoreThanThereMayBe(t *testing.T) {
+	inBubble(t, func(c *Config) { c.MaxInstances = 2 }, func(t *testing.T, x *fixture) {
+		x.store.OnWork(x.HasWork)
+		x.serving(t, 0)
+		x.register(t, 5, 9, track(1))
+		x.acceptMany(t, 0, 20)
+		pass(10 * time.Minute)
+		if got := x.desired(t); got != 2 {
+			t.Errorf("there are to be %d instances, want 2", got)
+		}
+	})
+}
+
 func TestDeletedWithItsEndpoint(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, x *fixture) {
 		x.serving(t, 1)
