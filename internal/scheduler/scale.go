@@ -32,11 +32,9 @@ type scaler struct {
 	looks   *queue
 	changed func(deferd.EndpointID) // has an endpoint follow what it is to be
 
-	// asleep are the endpoints whose first work is to be told.
-	asleep sync.Map
-
-	mu    sync.Mutex
-	rings map[deferd.EndpointID][]ring // of alarms, that were not looked at yet
+	mu     sync.Mutex                   // guards what follows
+	asleep map[deferd.EndpointID]bool   // whose first work is to be told
+	rings  map[deferd.EndpointID][]ring // of alarms, that were not looked at yet
 
 	endpoints map[deferd.EndpointID]*scaledEndpoint // of the looking goroutine
 }
@@ -73,7 +71,7 @@ const (
 )
 
 func newScaler(s *Scheduler) *scaler {
-	return &scaler{c: &s.c, log: s.log, looks: newQueue(), changed: s.queue.add, rings: map[deferd.EndpointID][]ring{}, endpoints: map[deferd.EndpointID]*scaledEndpoint{}}
+	return &scaler{c: &s.c, log: s.log, looks: newQueue(), changed: s.queue.add, asleep: map[deferd.EndpointID]bool{}, rings: map[deferd.EndpointID][]ring{}, endpoints: map[deferd.EndpointID]*scaledEndpoint{}}
 }
 
 // run looks at what is to be looked at until ctx ends.
@@ -94,10 +92,25 @@ func (s *scaler) run(ctx context.Context) {
 // HasWork says that an endpoint has work that it may not have had before. It
 // never blocks, and costs nearly nothing where the endpoint is awake.
 func (s *Scheduler) HasWork(id deferd.EndpointID) {
-	if _, asleep := s.scaler.asleep.Load(id); asleep {
-		s.scaler.asleep.Delete(id)
+	if s.scaler.wake(id) {
 		s.scaler.looks.add(id)
 	}
+}
+
+// wake reports whether an endpoint was asleep, which it is not any more.
+func (s *scaler) wake(id deferd.EndpointID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	asleep := s.asleep[id]
+	delete(s.asleep, id)
+	return asleep
+}
+
+// sleep has the first work of an endpoint told.
+func (s *scaler) sleep(id deferd.EndpointID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asleep[id] = true
 }
 
 // ActOnAlarm tells a step policy that an alarm that names it rings. Again says
@@ -163,7 +176,7 @@ func (s *scaler) look(ctx context.Context, id deferd.EndpointID) error {
 		return nil
 	}
 	// Work that comes after this is told, work that came before is counted.
-	s.asleep.Store(id, nil)
+	s.sleep(id)
 	ep, now, err := s.sample(ctx, e)
 	if err != nil {
 		return err
@@ -176,16 +189,18 @@ func (s *scaler) look(ctx context.Context, id deferd.EndpointID) error {
 		}
 		awake = awake || active
 	}
-	if awake {
-		s.asleep.Delete(id)
-		s.looks.addAfter(id, s.untilNext(ep, now))
+	if !awake {
+		ep.loads = slices.Clone(ep.loads[len(ep.loads)-1:]) // the others are no last ones when it wakes
+		return nil
 	}
+	s.wake(id)
+	s.looks.addAfter(id, s.untilNext(ep, now))
 	return nil
 }
 
 // forget drops what is known of an endpoint that is not scaled.
 func (s *scaler) forget(id deferd.EndpointID) {
-	s.asleep.Delete(id)
+	s.wake(id)
 	delete(s.endpoints, id)
 }
 

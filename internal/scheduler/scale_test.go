@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -153,9 +154,10 @@ func TestFollowsItsBacklogAndComesBackToZero(t *testing.T) {
 			"3 Successful: monitor alarm high in state ALARM triggered policy track",
 			"1 Successful: 1 request waited and there was no instance")
 		// And at rest nothing looks at it.
-		if _, asleep := x.scaler.asleep.Load(deferd.EndpointID("e")); !asleep {
+		if !x.scaler.wake("e") {
 			t.Error("it is not asleep")
 		}
+		x.scaler.sleep("e")
 		x.acceptMany(t, 100, 1)
 		if got := x.desired(t); got != 1 {
 			t.Errorf("%d instances after it woke again, want 1", got)
@@ -346,6 +348,15 @@ func TestNeverMoreThanThereMayBe(t *testing.T) {
 			t.Errorf("there are to be %d instances, want 2", got)
 		}
 	})
+}
+
+// HasWork is called at each accept.
+func TestHasWorkCostsNothing(t *testing.T) {
+	s := New(Config{Logger: slog.New(slog.DiscardHandler)})
+	s.scaler.sleep("another")
+	if n := testing.AllocsPerRun(100, func() { s.HasWork("e") }); n > 0 {
+		t.Errorf("%v allocations at each accept, want none", n)
+	}
 }
 
 func TestDeletedWithItsEndpoint(t *testing.T) {
