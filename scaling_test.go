@@ -117,14 +117,25 @@ func TestTargetTracking(t *testing.T) {
 	}
 }
 
-//go:fix inline
-func to(v float64) *float64 { return new(v) }
+var inf = math.Inf(1)
+
+// between is the step for a metric between two bounds, which may be infinite.
+func between(lower, upper float64, by int) Step {
+	s := Step{Adjustment: by}
+	if lower > -inf {
+		s.Lower = &lower
+	}
+	if upper < inf {
+		s.Upper = &upper
+	}
+	return s
+}
 
 func TestStepScaling(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	// AWS's example: a threshold of 50, and steps around it.
-	around := []Step{{to(-20), to(-10), -10}, {nil, to(-20), -30}, {to(-10), to(0), 0}, {to(0), to(10), 0}, {to(10), to(20), 10}, {to(20), nil, 30}}
-	above := []Step{{to(0), nil, 1}}
+	around := []Step{between(-20, -10, -10), between(-inf, -20, -30), between(-10, 0, 0), between(0, 10, 0), between(10, 20, 10), between(20, inf, 30)}
+	above := []Step{between(0, inf, 1)}
 	tests := []struct {
 		name    string
 		step    StepScaling
@@ -135,10 +146,10 @@ func TestStepScaling(t *testing.T) {
 	}{
 		{"one more", StepScaling{Adjustment: ChangeInCapacity, Steps: above}, 50, 0, nil, 1},
 		{"no step holds", StepScaling{Adjustment: ChangeInCapacity, Steps: above}, 49, 3, nil, 3},
-		{"exactly", StepScaling{Adjustment: ExactCapacity, Steps: []Step{{to(0), nil, 7}}}, 50, 3, nil, 7},
-		{"exactly fewer", StepScaling{Adjustment: ExactCapacity, Steps: []Step{{nil, to(0), 1}}}, 40, 3, nil, 1},
-		{"not below zero", StepScaling{Adjustment: ChangeInCapacity, Steps: []Step{{nil, to(0), -9}}}, 40, 3, nil, 0},
-		{"not above the most", StepScaling{Adjustment: ChangeInCapacity, Steps: []Step{{to(0), nil, 1000}}}, 60, 3, nil, 100},
+		{"exactly", StepScaling{Adjustment: ExactCapacity, Steps: []Step{between(0, inf, 7)}}, 50, 3, nil, 7},
+		{"exactly fewer", StepScaling{Adjustment: ExactCapacity, Steps: []Step{between(-inf, 0, 1)}}, 40, 3, nil, 1},
+		{"not below zero", StepScaling{Adjustment: ChangeInCapacity, Steps: []Step{between(-inf, 0, -9)}}, 40, 3, nil, 0},
+		{"not above the most", StepScaling{Adjustment: ChangeInCapacity, Steps: []Step{between(0, inf, 1000)}}, 60, 3, nil, 100},
 
 		{"between the steps", StepScaling{Adjustment: PercentChangeInCapacity, Steps: around}, 59, 10, nil, 10},
 		{"the lower bound is the step's", StepScaling{Adjustment: PercentChangeInCapacity, Steps: around}, 60, 10, nil, 11},
@@ -157,10 +168,10 @@ func TestStepScaling(t *testing.T) {
 		{"a percentage of none", StepScaling{Adjustment: PercentChangeInCapacity, Steps: around}, 70, 0, nil, 0},
 		{"a percentage of none, at least so many", StepScaling{Adjustment: PercentChangeInCapacity, Steps: around, MinMagnitude: 2}, 70, 0, nil, 2},
 
-		{"in its cooldown", StepScaling{Adjustment: ChangeInCapacity, Steps: []Step{{to(0), nil, 2}}}, 50, 3, &ScaledOut{now.Add(-time.Second), 1}, 3},
-		{"a larger one in its cooldown", StepScaling{Adjustment: ChangeInCapacity, Steps: []Step{{to(0), nil, 3}}}, 50, 3, &ScaledOut{now.Add(-time.Second), 1}, 4},
-		{"after its cooldown", StepScaling{Adjustment: ChangeInCapacity, Steps: []Step{{to(0), nil, 2}}}, 50, 3, &ScaledOut{now.Add(-time.Minute), 1}, 5},
-		{"fewer in a scale-out's cooldown", StepScaling{Adjustment: ChangeInCapacity, Steps: []Step{{nil, to(0), -1}}}, 40, 3, &ScaledOut{now.Add(-time.Second), 1}, 2},
+		{"in its cooldown", StepScaling{Adjustment: ChangeInCapacity, Steps: []Step{between(0, inf, 2)}}, 50, 3, &ScaledOut{now.Add(-time.Second), 1}, 3},
+		{"a larger one in its cooldown", StepScaling{Adjustment: ChangeInCapacity, Steps: []Step{between(0, inf, 3)}}, 50, 3, &ScaledOut{now.Add(-time.Second), 1}, 4},
+		{"after its cooldown", StepScaling{Adjustment: ChangeInCapacity, Steps: []Step{between(0, inf, 2)}}, 50, 3, &ScaledOut{now.Add(-time.Minute), 1}, 5},
+		{"fewer in a scale-out's cooldown", StepScaling{Adjustment: ChangeInCapacity, Steps: []Step{between(-inf, 0, -1)}}, 40, 3, &ScaledOut{now.Add(-time.Second), 1}, 2},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
