@@ -207,6 +207,7 @@ UPDATE endpoint SET doc = json_set(doc, '$.DeploymentConfig', json_extract(doc, 
 -- any more. What is queued for an endpoint is found by what is ready, and what waits.
 DROP TABLE session;
 DROP INDEX invocation_held;
+CREATE INDEX invocation_running ON invocation (seq) WHERE state = 1;
 DROP INDEX invocation_queued;
 `, `
 CREATE TABLE document (

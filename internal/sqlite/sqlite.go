@@ -199,6 +199,9 @@ func (s *Store) prepare(conn *sqlite.Conn, m Machine) error {
 	return nil
 }
 
+// running selects what was claimed and is not decided.
+const running = "i.state = 1 ORDER BY i.seq"
+
 // recover returns everything that was running when the file was last in use.
 func (s *Store) recover(conn *sqlite.Conn) (err error) {
 	end, err := sqlitex.ImmediateTransaction(conn)
@@ -207,7 +210,7 @@ func (s *Store) recover(conn *sqlite.Conn) (err error) {
 	}
 	defer end(&err)
 	t := newTx(conn, s.Now(), s.refs)
-	held, err := t.invocations(math.MaxInt, "i.state = 1")
+	held, err := t.invocations(math.MaxInt, running)
 	if err != nil {
 		return err
 	}
