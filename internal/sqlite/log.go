@@ -35,6 +35,20 @@ func syncFailed(err error) bool {
 	return errors.Is(err, errSyncFailed)
 }
 
+// errUnreadable is the same for a file that the writer could not read.
+var errUnreadable = errors.New("the store's file cannot be read as it was written, so nothing more is stored before the server is started again")
+
+// unreadable reports whether the writer's connection can be of use no more: after
+// a read that failed SQLite may take the file for a broken one until it is opened
+// again.
+func unreadable(err error) bool {
+	switch sqlite.ErrCode(err).ToPrimary() {
+	case sqlite.ResultCorrupt, sqlite.ResultNotADB:
+		return true
+	}
+	return false
+}
+
 // checkpoint moves the log into the file once it is long enough. SQLite would
 // do so by itself, but keep it to itself when a sync fails.
 func (w *writer) checkpoint() error {
@@ -62,12 +76,20 @@ func (w *writer) moveLog(mode string) (long, moved int64, err error) {
 	return long, moved, nil
 }
 
-// fail lets the store end if err leaves open what is on the disk.
+// fail lets the store end if err leaves open what is on the disk, or the file
+// cannot be read.
 func (w *writer) fail(err error) {
-	if w.failed != nil || !syncFailed(err) {
+	switch {
+	case w.failed != nil:
+		return
+	case syncFailed(err):
+		w.why = errSyncFailed
+	case unreadable(err):
+		w.why = errUnreadable
+	default:
 		return
 	}
-	w.failed = &deferd.Error{Code: deferd.Unavailable, Msg: "the store cannot be written before the server is started again", Err: errors.Join(errSyncFailed, err)}
+	w.failed = &deferd.Error{Code: deferd.Unavailable, Msg: "the store cannot be written before the server is started again", Err: errors.Join(w.why, err)}
 	w.log.Error("the store has failed", "err", err)
 	close(w.broken)
 }
@@ -80,7 +102,7 @@ func (s *Store) Watch(ctx context.Context) error {
 	case <-ctx.Done():
 		return nil
 	case <-s.writer.broken:
-		return errSyncFailed
+		return s.writer.why
 	}
 }
 

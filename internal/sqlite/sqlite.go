@@ -1,7 +1,8 @@
 // Package sqlite is the store of one machine: a [deferd.Store] in one SQLite
 // file (WAL, synchronous=FULL).
 //
-// A store whose sync has failed stores nothing more, see [Store.Watch].
+// A store whose sync has failed, or whose file its writer cannot read, stores
+// nothing more, see [Store.Watch].
 //
 // One goroutine writes. Whatever is asked of it while it commits is done in
 // the next transaction together, so that one fsync makes many accepts and

@@ -25,8 +25,9 @@ type writer struct {
 	sync  string // how the connection syncs now
 	pages int64  // at which the log is moved into the file
 
-	failed error         // set once a sync has failed; the writer goroutine's, and after it the closer's
-	broken chan struct{} // closed with that
+	failed error         // set once nothing more can be stored; the writer goroutine's, and after it the closer's
+	why    error         // set with that: what is wrong
+	broken chan struct{} // closed after both
 
 	commits    atomic.Int64
 	operations atomic.Int64

@@ -277,27 +277,39 @@ func TestLogIsMoved(t *testing.T) {
 	}
 }
 
-// TestStoreFails lets a sync fail in thought.
+// TestStoreFails lets a sync or a read fail in thought.
 func TestStoreFails(t *testing.T) {
-	b := newBench(t)
-	kept := newInvocation()
-	_, _, err := b.Accept(t.Context(), kept)
-	must(t, err)
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	must(t, b.Watch(ctx))
+	for _, test := range []struct {
+		name   string
+		result sqlite.ResultCode
+		want   error
+	}{
+		{"a sync", sqlite.ResultIOErrFsync, errSyncFailed},
+		{"a page", sqlite.ResultCorrupt, errUnreadable},
+		{"an index", sqlite.ResultCorrupt | 3<<8, errUnreadable},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			b := newBench(t)
+			kept := newInvocation()
+			_, _, err := b.Accept(t.Context(), kept)
+			must(t, err)
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			must(t, b.Watch(ctx))
 
-	failure := fmt.Errorf("commit: %w", sqlite.ResultIOErrFsync.ToError())
-	_ = b.writer.do(func(*tx) error { return failure }, true)
-	if err := b.Watch(t.Context()); !errors.Is(err, errSyncFailed) {
-		t.Errorf("the store that has failed says %v", err)
-	}
-	_, _, err = b.Accept(t.Context(), newInvocation())
-	wantCode(t, err, deferd.Unavailable)
-	if !errors.Is(err, errSyncFailed) {
-		t.Errorf("an accept is refused with %v", err)
-	}
-	if _, err := b.Invocation(t.Context(), "e", string(kept.ID)); err != nil {
-		t.Errorf("what was accepted before cannot be read: %v", err)
+			failure := fmt.Errorf("commit: %w", test.result.ToError())
+			_ = b.writer.do(func(*tx) error { return failure }, true)
+			if err := b.Watch(t.Context()); !errors.Is(err, test.want) {
+				t.Errorf("the store that has failed says %v", err)
+			}
+			_, _, err = b.Accept(t.Context(), newInvocation())
+			wantCode(t, err, deferd.Unavailable)
+			if !errors.Is(err, test.want) {
+				t.Errorf("an accept is refused with %v", err)
+			}
+			if _, err := b.Invocation(t.Context(), "e", string(kept.ID)); err != nil {
+				t.Errorf("what was accepted before cannot be read: %v", err)
+			}
+		})
 	}
 }
