@@ -17,6 +17,8 @@ const (
 	keysChange     = "keys.change"
 	historyRead    = "history.read"
 	historyPrune   = "history.prune"
+	metricsRead    = "metrics.read"
+	metricsChange  = "metrics.change"
 )
 
 func (s *store) CreateModel(ctx context.Context, m deferd.Model) error {
