@@ -217,8 +217,23 @@ type Queue interface {
 	// that is due before the time that Sweep returned last. There is one f of
 	// each; a later one takes its place.
 	OnWork(f func(EndpointID))
+
+	// OnReady registers f to be asked, on the occasions that OnWork tells of,
+	// for a claim that waits for an endpoint's work. It is served as [Queue.Claim]
+	// serves one, in the very transaction that brings the work, and is answered
+	// once that is committed. f must not block, nor wait for the store.
+	OnReady(f func(EndpointID) (w WaitingClaim, waits bool))
 	OnPublishing(f func(Sequence))
 	OnDue(f func())
+}
+
+// A WaitingClaim is a claim that found nothing and waits.
+type WaitingClaim struct {
+	ClaimRequest
+
+	// Answer is called once, and must not block: without leases where there was
+	// nothing for the claim after all, or what there was could not be stored.
+	Answer func(Claim)
 }
 
 // RepeatWindow is how long a repeated retry token gets the first answer again.

@@ -128,7 +128,7 @@ func TestAClaimWakesTheNextForWhatItLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		// One announcement for three, as a sweep may make it.
-		b.store.OnWork(func(deferd.EndpointID) {})
+		b.store.OnReady(func(deferd.EndpointID) (c deferd.WaitingClaim, waits bool) { return c, false })
 		var claims []<-chan answer
 		for i := range 3 {
 			claims = append(claims, b.waitingClaim(t.Context(), b.open(fmt.Sprint(i), 1), 1, time.Hour))

@@ -75,7 +75,7 @@ func New(c Config) *Dispatch {
 		ended:   map[deferd.SessionID]bool{},
 	}
 	d.publisher = newPublisher(c)
-	c.Store.OnWork(d.waiting.wake)
+	c.Store.OnReady(d.ready)
 	c.Store.OnPublishing(d.publisher.add)
 	return d
 }
@@ -210,7 +210,7 @@ func (d *Dispatch) Claim(ctx context.Context, c deferd.ClaimRequest) (deferd.Cla
 	passOn := int64(0) // of the wake-up that made this claim look; 0: none
 	for {
 		// Queued up before the look, so that no work can come in between.
-		me := d.waiting.add(s.Endpoint)
+		me := d.waiting.add(s.Endpoint, c)
 		claim, final, err := d.look(ctx, c)
 		switch {
 		case len(claim.Leases) > 0:
@@ -226,11 +226,36 @@ func (d *Dispatch) Claim(ctx context.Context, c deferd.ClaimRequest) (deferd.Cla
 			d.waiting.passOn(s.Endpoint, passOn)
 		}
 		select {
-		case passOn = <-me.woken:
+		case woken := <-me.woken:
+			if len(woken.claim.Leases) > 0 {
+				d.waiting.wake(s.Endpoint)
+				return woken.claim, nil
+			}
+			passOn = woken.upTo
 		case <-ctx.Done():
-			d.waiting.leave(s.Endpoint, me)
+			if served := d.waiting.leave(s.Endpoint, me); len(served.Leases) > 0 {
+				return served, nil
+			}
 			return claim, nil
 		}
+	}
+}
+
+// ready returns the claim that is to be served with an endpoint's new work. Those
+// that may have none are woken, to look for themselves.
+func (d *Dispatch) ready(e deferd.EndpointID) (deferd.WaitingClaim, bool) {
+	if d.isHeld() {
+		return deferd.WaitingClaim{}, false
+	}
+	for {
+		w, waits := d.waiting.take(e)
+		if !waits {
+			return w, false
+		}
+		if _, order, ok := d.session(w.Session); ok && order == deferd.OrderServe {
+			return w, true
+		}
+		w.Answer(deferd.Claim{})
 	}
 }
 

@@ -343,7 +343,7 @@ func TestClaimAnswersEmptyWhenTheWaitIsOver(t *testing.T) {
 func TestWakeUpIsPassedOn(t *testing.T) {
 	w := waiting{claims: map[deferd.EndpointID][]*waiter{}}
 	woken := func(a *waiter) bool { return len(a.woken) > 0 }
-	first, second := w.add("e"), w.add("e")
+	first, second := w.add("e", deferd.ClaimRequest{}), w.add("e", deferd.ClaimRequest{})
 	w.wake("e")
 	if !woken(first) || woken(second) {
 		t.Fatal("not the first, and it alone, was woken")
@@ -354,7 +354,7 @@ func TestWakeUpIsPassedOn(t *testing.T) {
 	}
 	w.leave("e", second)
 	w.wake("e") // nobody waits
-	third := w.add("e")
+	third := w.add("e", deferd.ClaimRequest{})
 	if woken(third) {
 		t.Error("a claim was woken by what came before it")
 	}

@@ -20,16 +20,23 @@ type waiting struct {
 
 // A waiter is one claim that waits.
 type waiter struct {
-	place int64      // in the order in which all claims queued up
-	woken chan int64 // has room for one: up to which place the wake-up may be passed on
+	place   int64 // in the order in which all claims queued up
+	request deferd.ClaimRequest
+	woken   chan wakeUp // has room for one
+}
+
+// A wakeUp tells a claim to look again, or what it was served with meanwhile.
+type wakeUp struct {
+	upTo  int64 // up to which place it may be passed on
+	claim deferd.Claim
 }
 
 // add queues a claim up; its channel tells it to look again.
-func (w *waiting) add(e deferd.EndpointID) *waiter {
+func (w *waiting) add(e deferd.EndpointID, c deferd.ClaimRequest) *waiter {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.last++
-	a := &waiter{place: w.last, woken: make(chan int64, 1)}
+	a := &waiter{place: w.last, request: c, woken: make(chan wakeUp, 1)}
 	w.claims[e] = append(w.claims[e], a)
 	return a
 }
@@ -75,20 +82,48 @@ func (w *waiting) pass(e deferd.EndpointID, upTo int64) {
 	if len(queue) == 0 || queue[0].place > upTo {
 		return
 	}
-	queue[0].woken <- upTo
+	queue[0].woken <- wakeUp{upTo: upTo}
 	w.set(e, queue[1:])
 }
 
-// leave takes a claim out. If it had been woken, it passes that on.
-func (w *waiting) leave(e deferd.EndpointID, a *waiter) {
+// take hands the endpoint's longest waiting claim to the store, to be served.
+// The wake-up comes with the answer.
+func (w *waiting) take(e deferd.EndpointID) (c deferd.WaitingClaim, waits bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	queue := w.claims[e]
-	if i := slices.Index(queue, a); i >= 0 {
-		w.set(e, slices.Delete(queue, i, i+1))
-		return
+	if len(queue) == 0 {
+		return c, false
 	}
-	w.pass(e, <-a.woken)
+	first, upTo := queue[0], w.last
+	w.set(e, queue[1:])
+	return deferd.WaitingClaim{
+		ClaimRequest: first.request,
+		Answer:       func(c deferd.Claim) { first.woken <- wakeUp{upTo, c} },
+	}, true
+}
+
+// leave takes a claim out. If it had been woken, it passes that on, and returns
+// what it was served with.
+func (w *waiting) leave(e deferd.EndpointID, a *waiter) deferd.Claim {
+	if w.remove(e, a) {
+		return deferd.Claim{}
+	}
+	woken := <-a.woken // perhaps only when the store has committed
+	w.passOn(e, woken.upTo)
+	return woken.claim
+}
+
+// remove takes out a claim that has not been woken.
+func (w *waiting) remove(e deferd.EndpointID, a *waiter) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	queue := w.claims[e]
+	i := slices.Index(queue, a)
+	if i >= 0 {
+		w.set(e, slices.Delete(queue, i, i+1))
+	}
+	return i >= 0
 }
 
 func (w *waiting) set(e deferd.EndpointID, queue []*waiter) {

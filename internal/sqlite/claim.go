@@ -59,34 +59,38 @@ const maxUnpublished = 1 << 30
 
 // Claim leases ready work to a session.
 func (s *Store) Claim(ctx context.Context, id deferd.SessionID, confirmed int64, n int) (c deferd.Claim, err error) {
-	err = s.writeUnsynced(ctx, func(t *tx) error {
-		c = deferd.Claim{}
-		se, err := t.session(id)
-		if err != nil {
-			return err
-		}
-		suspect := false
-		for _, r := range t.held(se) {
-			suspect = suspect || r.InstanceLosses > 0
-			if r.claim > confirmed {
-				c.Leases = append(c.Leases, r.asLease())
-			}
-		}
-		c.Number = se.number
-		fresh, err := t.ready(se, min(n-len(c.Leases), se.slots-len(se.held)), !suspect)
-		if err != nil || len(fresh) == 0 {
-			return err
-		}
-		c.Number = t.nextNumber(se)
-		for _, r := range fresh {
-			if err := t.lease(r, se); err != nil {
-				return err
-			}
-			c.Leases = append(c.Leases, r.asLease())
-		}
-		return nil
+	err = s.writeUnsynced(ctx, func(t *tx) (err error) {
+		c, err = t.claim(id, confirmed, n)
+		return err
 	})
 	return c, err
+}
+
+func (t *tx) claim(id deferd.SessionID, confirmed int64, n int) (c deferd.Claim, err error) {
+	se, err := t.session(id)
+	if err != nil {
+		return c, err
+	}
+	suspect := false
+	for _, r := range t.held(se) {
+		suspect = suspect || r.InstanceLosses > 0
+		if r.claim > confirmed {
+			c.Leases = append(c.Leases, r.asLease())
+		}
+	}
+	c.Number = se.number
+	fresh, err := t.ready(se, min(n-len(c.Leases), se.slots-len(se.held)), !suspect)
+	if err != nil || len(fresh) == 0 {
+		return c, err
+	}
+	c.Number = t.nextNumber(se)
+	for _, r := range fresh {
+		if err := t.lease(r, se); err != nil {
+			return c, err
+		}
+		c.Leases = append(c.Leases, r.asLease())
+	}
+	return c, nil
 }
 
 // ready returns up to n ready rows of a session's endpoint, in order, at most

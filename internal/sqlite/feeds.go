@@ -1,6 +1,8 @@
 package sqlite
 
 import (
+	"errors"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -10,24 +12,52 @@ import (
 // feeds are who wants to know when there is something to do.
 type feeds struct {
 	work       atomic.Pointer[func(deferd.EndpointID)]
+	waiting    atomic.Pointer[func(deferd.EndpointID) (deferd.WaitingClaim, bool)]
 	publishing atomic.Pointer[func(deferd.Sequence)]
 	due        atomic.Pointer[func()]
 	nextDue    atomic.Int64 // what the last Sweep returned, in microseconds; 0: nothing
 }
 
-func (s *Store) OnWork(f func(deferd.EndpointID))     { s.feeds.work.Store(&f) }
+func (s *Store) OnWork(f func(deferd.EndpointID)) { s.feeds.work.Store(&f) }
+func (s *Store) OnReady(f func(deferd.EndpointID) (deferd.WaitingClaim, bool)) {
+	s.feeds.waiting.Store(&f)
+}
 func (s *Store) OnPublishing(f func(deferd.Sequence)) { s.feeds.publishing.Store(&f) }
 func (s *Store) OnDue(f func())                       { s.feeds.due.Store(&f) }
 
-// announceWork tells, once the group is durable, that an endpoint has work.
+// announceWork says that an endpoint has work: at the end of the group a claim
+// that waits for it is served, and once the group is committed others are told.
 func (t *tx) announceWork(e deferd.EndpointID) {
-	if t.store == nil {
-		return
+	if t.store != nil && !slices.Contains(t.work, e) {
+		t.work = append(t.work, e)
 	}
-	f := t.store.feeds.work.Load()
-	if f != nil {
-		t.after = append(t.after, func() { (*f)(e) })
+}
+
+// handOut gives the group's new work to claims that wait, one of each endpoint's.
+func (t *tx) handOut() error {
+	tell, waiting := t.store.feeds.work.Load(), t.store.feeds.waiting.Load()
+	for _, e := range t.work {
+		if tell != nil {
+			t.after = append(t.after, func() { (*tell)(e) })
+		}
+		if waiting == nil {
+			continue
+		}
+		w, ok := (*waiting)(e)
+		if !ok {
+			continue
+		}
+		t.undo = append(t.undo, func() { w.Answer(deferd.Claim{}) })
+		c, err := t.claim(w.Session, w.Confirmed, w.Free)
+		if _, refused := errors.AsType[*deferd.Error](err); refused {
+			c, err = deferd.Claim{}, nil
+		}
+		if err != nil {
+			return err
+		}
+		t.after = append(t.after, func() { w.Answer(c) })
 	}
+	return nil
 }
 
 // announcePublishing does the same for a decided outcome.

@@ -18,9 +18,10 @@ type tx struct {
 	now    time.Time
 	counts map[int64]*delta // changes of this group, by endpoint row
 
-	changed map[int64]*row // rows that this group has changed, see live
-	after   []func()       // run once the group is durable
-	undo    []func()       // run if it is not, the newest first
+	work    []deferd.EndpointID // that have some now, see handOut
+	changed map[int64]*row      // rows that this group has changed, see live
+	after   []func()            // run once the group is durable
+	undo    []func()            // run if it is not, the newest first
 }
 
 func newTx(conn *sqlite.Conn, now time.Time, refs *refs) *tx {

@@ -177,6 +177,9 @@ func (w *writer) transact(group []*op) (err error) {
 			return o.err
 		}
 	}
+	if err := t.handOut(); err != nil {
+		return fmt.Errorf("hand out work: %w", err)
+	}
 	if err := t.flush(); err != nil {
 		return fmt.Errorf("store counts: %w", err)
 	}

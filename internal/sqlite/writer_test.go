@@ -157,6 +157,37 @@ func TestAnnouncedOnlyWhenDurable(t *testing.T) {
 	}
 }
 
+// TestServedOnlyWhenCommitted has a claim wait for work whose group fails at its
+// end: it is answered without, and holds nothing.
+func TestServedOnlyWhenCommitted(t *testing.T) {
+	b := newBench(t)
+	s := b.session(t, 1)
+	_, _, err := b.Accept(t.Context(), newInvocation())
+	must(t, err)
+	answers := make(chan deferd.Claim, 1)
+	b.OnReady(func(deferd.EndpointID) (deferd.WaitingClaim, bool) {
+		return deferd.WaitingClaim{
+			ClaimRequest: deferd.ClaimRequest{Session: s, Free: 1},
+			Answer:       func(c deferd.Claim) { answers <- c },
+		}, true
+	})
+	err = b.write(t.Context(), func(t *tx) error {
+		t.announceWork("e")
+		return t.exec("DROP TABLE counts") // which are written last
+	})
+	if err == nil {
+		t.Fatal("the group did not fail")
+	}
+	if c := <-answers; len(c.Leases) != 0 {
+		t.Errorf("served with %+v, though nothing was stored", c)
+	}
+	c, err := b.Claim(t.Context(), s, 0, 1)
+	if err != nil || c.Number != 1 || len(c.Leases) != 1 {
+		t.Errorf("claimed %+v (%v), want the one that was not handed out", c, err)
+	}
+	b.wantCounts(t, deferd.Counts{Accepted: 1, Running: 1})
+}
+
 // limit sets how many pages the file may have, 0 for as many as it likes.
 func (b *bench) limit(t *testing.T, more int) {
 	t.Helper()

@@ -136,7 +136,58 @@ var acceptTests = map[string]func(*testing.T, *fixture){
 	},
 }
 
+// serve has the store serve one claim that waits, and returns where its answer
+// comes.
+func (x *fixture) serve(c deferd.ClaimRequest) <-chan deferd.Claim {
+	answer, waits := make(chan deferd.Claim, 1), true
+	x.OnReady(func(e deferd.EndpointID) (w deferd.WaitingClaim, ok bool) {
+		if !waits || e != x.endpoint.ID {
+			return w, false
+		}
+		waits = false
+		return deferd.WaitingClaim{ClaimRequest: c, Answer: func(c deferd.Claim) { answer <- c }}, true
+	})
+	return answer
+}
+
 var leaseTests = map[string]func(*testing.T, *fixture){
+	"a claim that waits is served with the work": func(t *testing.T, x *fixture) {
+		s := x.session(t, "i", 5)
+		served := x.serve(deferd.ClaimRequest{Session: s, Free: 5})
+		want := x.accept(t, 1)[0].ID
+		c := <-served
+		if len(c.Leases) != 1 || c.Leases[0].Invocation != want {
+			t.Fatalf("served with %+v, want a lease of %s", c, want)
+		}
+		if inv, err := x.Leased(t.Context(), c.Leases[0].ID); err != nil || inv.State != deferd.Running {
+			t.Errorf("it is %v (%v), want it to run", inv.State, err)
+		}
+		if got := x.wantConserved(t); got.Running != 1 {
+			t.Errorf("counts are %+v, want 1 running", got)
+		}
+		again := x.claim(t, s, 0, 5)
+		if len(again.Leases) != 1 || again.Leases[0].ID != c.Leases[0].ID {
+			t.Errorf("a claim that does not confirm it gets %+v, want the same lease", again)
+		}
+	},
+	"a claim that waits is answered without a lease where it may have none": func(t *testing.T, x *fixture) {
+		s := x.session(t, "i", 1)
+		x.accept(t, 1)
+		c := x.claim(t, s, 0, 1)
+		full := x.serve(deferd.ClaimRequest{Session: s, Confirmed: c.Number, Free: 1})
+		x.accept(t, 1)
+		if got := <-full; len(got.Leases) != 0 {
+			t.Errorf("a full instance got %+v", got)
+		}
+		gone := x.serve(deferd.ClaimRequest{Session: "gone", Free: 1})
+		x.accept(t, 1)
+		if got := <-gone; len(got.Leases) != 0 {
+			t.Errorf("a session that is not current got %+v", got)
+		}
+		if got := x.wantConserved(t); got.Queued != 2 {
+			t.Errorf("counts are %+v, want 2 queued", got)
+		}
+	},
 	"claims hand out in order and never more than asked": func(t *testing.T, x *fixture) {
 		invs := x.accept(t, 5)
 		s := x.session(t, "i", 10)

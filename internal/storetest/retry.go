@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/deferd/deferd"
 	"github.com/deferd/deferd/internal/faulty"
@@ -56,6 +57,19 @@ var noFailure = map[string]func(*testing.T, *fixture){
 			t.Errorf("the last that registered was told of %q, want %q", got, want)
 		}
 	},
+	"OnReady": func(t *testing.T, x *fixture) {
+		ask := func(e deferd.EndpointID) (c deferd.WaitingClaim, waits bool) { return c, false }
+		x.OnReady(ask)
+		asked := make(chan deferd.EndpointID, 1)
+		x.OnReady(func(e deferd.EndpointID) (c deferd.WaitingClaim, waits bool) {
+			asked <- e
+			return c, false
+		})
+		x.accept(t, 1)
+		if got, want := <-asked, x.endpoint.ID; got != want {
+			t.Errorf("the last that registered was asked for %q, want %q", got, want)
+		}
+	},
 	"OnPublishing": func(t *testing.T, x *fixture) {
 		told := listen(x.OnPublishing)
 		l := x.running(t)
@@ -80,7 +94,7 @@ func listen[T any](register func(func(T))) <-chan T {
 }
 
 func runRetries(t *testing.T, f Form) {
-	rows := slices.Concat(registryRetries, queueRetries, decisionRetries, readRetries)
+	rows := slices.Concat(registryRetries, queueRetries, decisionRetries, readRetries, documentRetries, historyRetries)
 	t.Run("every method has its row", func(t *testing.T) { wantRows(t, rows) })
 	for name, test := range noFailure {
 		t.Run(name, func(t *testing.T) { test(t, newFixture(t, f)) })
@@ -177,6 +191,8 @@ type state struct {
 	Oldest      string
 	Publishing  []deferd.Publication
 	Abandoned   []deferd.Upload
+	Documents   []deferd.Document
+	Points      []deferd.Point
 }
 
 // state reads everything, and checks that nothing is lost or counted twice.
@@ -208,6 +224,8 @@ func (x *fixture) state(t *testing.T) (s state) {
 	s.Oldest = answered(x.OldestQueued(ctx, x.endpoint.ID))(t).String()
 	s.Publishing = answered(x.Publishing(ctx, 0, 100))(t)
 	s.Abandoned = answered(x.Abandoned(ctx, 100))(t)
+	s.Documents = answered(x.Documents(ctx, "thing", account, "", "", 100))(t)
+	s.Points = answered(x.Points(ctx, series("a"), time.Time{}, x.Now().Add(time.Hour)))(t)
 	return s
 }
 
