@@ -43,6 +43,7 @@ var (
 	objectStorage    = service{"S3", "s3", "s3"}
 	identity         = service{"STS", "sts", "sts"}
 	cloudWatchLogs   = service{"CloudWatch Logs", "logs", "logs"}
+	cloudWatch       = service{"CloudWatch", "monitoring", "monitoring"}
 	accessKeys       = service{"IAM", "iam", ""} // one for all regions
 )
 
@@ -58,7 +59,7 @@ func addSiteFlags(cmd *cobra.Command) {
 // as whom. Where one is set, no data directory has a say.
 var chosen = []string{
 	"AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SAGEMAKER", "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", "AWS_ENDPOINT_URL_S3",
-	"AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", "AWS_ENDPOINT_URL_APPLICATION_AUTO_SCALING",
+	"AWS_ENDPOINT_URL_CLOUDWATCH", "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", "AWS_ENDPOINT_URL_APPLICATION_AUTO_SCALING",
 	"AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE",
 	"AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI",
 }
