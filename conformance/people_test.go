@@ -484,7 +484,7 @@ func TestCommandLines(t *testing.T) {
 	p.do("deploy", "echo", "--image", image)
 	p.do("invoke", "echo", "images.yaml", "--wait")
 	for _, args := range [][]string{
-		{"version"}, {"env"}, {"config"}, {"endpoints"}, {"endpoints", "echo"}, {"invocations", "echo"}, {"s3", "ls"}, {"credentials", "list"},
+		{"version"}, {"env"}, {"config"}, {"endpoints"}, {"endpoints", "echo"}, {"top"}, {"invocations", "echo"}, {"s3", "ls"}, {"credentials", "list"},
 	} {
 		var document any
 		p.json(&document, args...)
