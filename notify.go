@@ -51,14 +51,20 @@ type Ending struct {
 // false where that is nothing. Its ID is the invocation's: an invocation ends
 // once.
 func (e Ending) Notification(c *AsyncConfig) (n Notification, wanted bool) {
-	topic, include := c.SuccessTopic, c.IncludeSuccessResponse
-	if e.Outcome.State != Completed {
-		topic, include = c.ErrorTopic, c.IncludeErrorResponse
-	}
+	topic, include := c.Notifies(e.Outcome.State)
 	if topic == "" {
 		return Notification{}, false
 	}
 	return Notification{ID: string(e.Invocation.ID), Target: topic, Message: e.message(include)}, true
+}
+
+// Notifies returns whom the configuration wants to be told of an ending in a
+// state, "" for nobody, and whether with the outcome's body.
+func (c *AsyncConfig) Notifies(s State) (target string, include bool) {
+	if s == Completed {
+		return c.SuccessTopic, c.IncludeSuccessResponse
+	}
+	return c.ErrorTopic, c.IncludeErrorResponse
 }
 
 // TestNotification is what a topic is told when it is to be used, which proves

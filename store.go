@@ -7,7 +7,7 @@ import (
 
 // A Store keeps everything that must survive: the registry of models,
 // configurations and endpoints, the queue, the access keys, what was measured,
-// and the documents of the services beside them. What a method that changes something has done is
+// the documents of the services beside them, and the notifications on their way. What a method that changes something has done is
 // durable when it returns nil, except where its comment says otherwise. After an Unavailable error it may or may not have
 // been done; the methods' comments say what a repeat does. All methods may be
 // called concurrently. Each is one transaction.
@@ -17,6 +17,7 @@ type Store interface {
 	Keys
 	Documents
 	History
+	Outbox
 
 	// Now is the store's clock, from which all stored times come. It never
 	// goes back, not even over a restart.
@@ -169,11 +170,14 @@ type Queue interface {
 	// whose outcome is not known to be visible, in sequence order.
 	Publishing(ctx context.Context, after Sequence, n int) ([]Publication, error)
 
-	// Finish makes the state of a published invocation terminal and drops what
-	// was staged. It is guarded by the decision that was published; a repeat,
-	// or a decision that has been replaced, changes nothing. It need not be
-	// durable when this returns: after a crash the outcome is published again.
-	Finish(ctx context.Context, id InvocationID, decision int) error
+	// Finish makes the state of a published invocation terminal, drops what was
+	// staged, and puts n (nil: none) into the outbox, all at once. It is guarded
+	// by the decision that was published; a repeat, or a decision that has been
+	// replaced, changes nothing. It need not be durable when this returns: after
+	// a crash the outcome is published again, and finished again. So whatever is
+	// terminal has its notification, and it has one: that of the decision that
+	// was published.
+	Finish(ctx context.Context, id InvocationID, decision int, n *Notification) error
 
 	// GiveUp records that publishing decision 1 is given up; after that,
 	// Publication.GivenUp is true. A repeat changes nothing.

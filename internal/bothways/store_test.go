@@ -106,9 +106,9 @@ func (s *store) Publishing(ctx context.Context, after deferd.Sequence, n int) ([
 	})
 }
 
-func (s *store) Finish(ctx context.Context, id deferd.InvocationID, decision int) error {
+func (s *store) Finish(ctx context.Context, id deferd.InvocationID, decision int, n *deferd.Notification) error {
 	return try(ctx, s.faults, "store.Finish", string(id), func(ctx context.Context) error {
-		return s.Store.Finish(ctx, id, decision)
+		return s.Store.Finish(ctx, id, decision, n)
 	})
 }
 

@@ -40,6 +40,11 @@ type Config struct {
 	// was seen in an earlier life and that a crash has taken back.
 	HoldClaims bool
 
+	// Notice is asked, right before an invocation is finished, what is to be said
+	// of its end; nil for nothing. The publication is without its body, which
+	// body reads. An error puts the finish off. Nil: nothing is ever said.
+	Notice func(ctx context.Context, p deferd.Publication, body func(context.Context) ([]byte, error)) (*deferd.Notification, error)
+
 	// Finished is told of every invocation that has ended, once its outcome is
 	// where it is going to be. It must not block. Nil: nobody is told.
 	Finished func(deferd.Publication)

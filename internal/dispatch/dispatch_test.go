@@ -202,8 +202,8 @@ func (s *countingStore) finished() <-chan struct{} {
 	return s.done
 }
 
-func (s *countingStore) Finish(ctx context.Context, id deferd.InvocationID, decision int) error {
-	err := s.Store.Finish(ctx, id, decision)
+func (s *countingStore) Finish(ctx context.Context, id deferd.InvocationID, decision int, n *deferd.Notification) error {
+	err := s.Store.Finish(ctx, id, decision, n)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.done != nil {

@@ -276,7 +276,7 @@ func TestNamesOfAnEarlierLife(t *testing.T) {
 					}
 				}
 				if c.ended {
-					b.must(b.store.Finish(t.Context(), ids[1], 1))
+					b.must(b.store.Finish(t.Context(), ids[1], 1, nil))
 				}
 				b.objects.onPutBody = func(body string) {
 					if body == c.slow {

@@ -55,6 +55,7 @@ type publisher struct {
 	log     *slog.Logger
 	workers int
 	told    func(deferd.Publication) // of what has ended; may be nil
+	notice  func(context.Context, deferd.Publication, func(context.Context) ([]byte, error)) (*deferd.Notification, error)
 
 	finishing sync.WaitGroup // those who wait until what is visible is durable
 	awaiting  chan struct{}  // has room for as many of them as there may be
@@ -90,7 +91,7 @@ const maxAwaiting = 1024
 func newPublisher(c Config) *publisher {
 	early, _ := c.Objects.(deferd.EarlyObjectStore)
 	p := &publisher{
-		store: c.Store, objects: c.Objects, early: early, log: c.Logger, workers: c.Publishers, told: c.Finished,
+		store: c.Store, objects: c.Objects, early: early, log: c.Logger, workers: c.Publishers, told: c.Finished, notice: c.Notice,
 		awaiting: make(chan struct{}, maxAwaiting), seed: maphash.MakeSeed(),
 		caughtUp: make(chan struct{}), known: map[deferd.Sequence]bool{}, more: make(chan struct{}, 1),
 	}
@@ -452,12 +453,21 @@ func (p *publisher) giveUp(ctx context.Context, pub deferd.Publication) (ending,
 	return p.publish(ctx, job{seq: inv.Seq})
 }
 
-// finish ends an invocation.
+// finish ends an invocation, together with what is said of that. Where it is
+// repeated the notice is made again, and the store takes one.
 func (p *publisher) finish(ctx context.Context, e ending) error {
 	if e.pub == nil {
 		return nil
 	}
-	if err := p.store.Finish(ctx, e.pub.Invocation.ID, e.pub.Decision); err != nil {
+	var n *deferd.Notification
+	if p.notice != nil {
+		var err error
+		n, err = p.notice(ctx, *e.pub, func(ctx context.Context) ([]byte, error) { return p.body(ctx, e.pub) })
+		if err != nil {
+			return fmt.Errorf("say how invocation %s ended: %w", e.pub.Invocation.ID, err)
+		}
+	}
+	if err := p.store.Finish(ctx, e.pub.Invocation.ID, e.pub.Decision, n); err != nil {
 		return err
 	}
 	p.published.Add(1)
@@ -465,6 +475,16 @@ func (p *publisher) finish(ctx context.Context, e ending) error {
 		p.told(*e.pub)
 	}
 	return nil
+}
+
+// body reads what was staged of an outcome. Nothing is left of one that was
+// finished before, or replaced: then its finish changes nothing.
+func (p *publisher) body(ctx context.Context, pub *deferd.Publication) ([]byte, error) {
+	ps, err := p.store.Publishing(ctx, pub.Invocation.Seq-1, 1)
+	if err != nil || len(ps) == 0 || ps[0].Invocation.Seq != pub.Invocation.Seq || ps[0].Decision != pub.Decision {
+		return nil, err
+	}
+	return ps[0].Outcome.Body, nil
 }
 
 // forget says that a job is done. Until then there is no second one for the

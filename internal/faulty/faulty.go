@@ -128,7 +128,7 @@ func parseRule(words []string) (r Rule, err error) {
 var Calls = []string{
 	"store.accept", "store.claim", "store.settle", "store.finish", "store.read", "store.change",
 	"registry.read", "registry.change", "keys.read", "keys.change", "history.read", "history.prune",
-	"metrics.read", "metrics.change",
+	"metrics.read", "metrics.change", "outbox.read", "outbox.change",
 	"object.put", "object.durable", "object.get", "object.head", "object.list", "object.upload", "object.complete",
 }
 

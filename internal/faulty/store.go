@@ -65,8 +65,8 @@ func (s *store) End(ctx context.Context, id deferd.InvocationID, o deferd.Outcom
 	return get(ctx, s.cue, settle, func() (deferd.Invocation, error) { return s.Store.End(ctx, id, o) })
 }
 
-func (s *store) Finish(ctx context.Context, id deferd.InvocationID, decision int) error {
-	return s.cue.run(ctx, finish, func() error { return s.Store.Finish(ctx, id, decision) })
+func (s *store) Finish(ctx context.Context, id deferd.InvocationID, decision int, n *deferd.Notification) error {
+	return s.cue.run(ctx, finish, func() error { return s.Store.Finish(ctx, id, decision, n) })
 }
 
 func (s *store) GiveUp(ctx context.Context, id deferd.InvocationID) error {

@@ -168,7 +168,7 @@ func (b *bench) run(w deferd.Work, id deferd.SessionID, o deferd.Outcome, times 
 	ps, err := b.db.Publishing(ctx, 0, 1)
 	b.must(err)
 	time.Sleep(time.Millisecond)
-	b.must(b.db.Finish(ctx, ps[0].Invocation.ID, ps[0].Decision))
+	b.must(b.db.Finish(ctx, ps[0].Invocation.ID, ps[0].Decision, nil))
 	b.Finished(ps[0])
 }
 

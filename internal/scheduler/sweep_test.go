@@ -58,7 +58,7 @@ func TestPrune(t *testing.T) {
 		x.serving(t, 1)
 		x.accept(t, firstID, time.Second)
 		pass(time.Second)
-		must(t, x.store.Finish(t.Context(), firstID, 1))
+		must(t, x.store.Finish(t.Context(), firstID, 1, nil))
 		pass(23 * time.Hour)
 		if got := x.state(t, firstID); got != deferd.Expired {
 			t.Errorf("within the history it is %v, want Expired", got)

@@ -42,8 +42,9 @@ func (b *bench) life(t *testing.T) {
 	must(t, err)
 	must(t, b.GiveUp(ctx, ps[0].Invocation.ID))
 	must(t, b.Redecide(ctx, ps[0].Invocation.ID, deferd.End(deferd.UploadFailed, "m")))
-	must(t, b.Finish(ctx, ps[0].Invocation.ID, 2))
-	must(t, b.Finish(ctx, ps[1].Invocation.ID, 1))
+	must(t, b.Finish(ctx, ps[0].Invocation.ID, 2, nil))
+	must(t, b.Finish(ctx, ps[1].Invocation.ID, 1, &deferd.Notification{ID: "n", Target: "t", Message: "m"}))
+	b.deliver(t)
 	uploads, err := b.Abandoned(ctx, 10)
 	must(t, err)
 	must(t, b.Aborted(ctx, uploads[0].ID))
@@ -72,6 +73,32 @@ func (b *bench) life(t *testing.T) {
 	must(t, err)
 	_, err = b.Sweep(ctx, 10)
 	must(t, err)
+}
+
+// deliver takes notices through everything that happens to them often.
+func (b *bench) deliver(t *testing.T) {
+	ctx := t.Context()
+	must(t, b.AddNotice(ctx, "a", deferd.Notification{ID: "a", Target: "t", Message: "m"}))
+	targets, err := b.NoticeTargets(ctx, "", 10)
+	must(t, err)
+	notices, err := b.DueNotices(ctx, targets[0], 10)
+	must(t, err)
+	if len(notices) != 2 {
+		t.Fatalf("%d notices are due, want 2", len(notices))
+	}
+	must(t, b.NoticeDelivered(ctx, notices[0].Seq))
+	must(t, b.NoticeDelivered(ctx, notices[0].Seq))
+	must(t, b.NoticeFailed(ctx, deferd.NoticeTry{Seq: notices[1].Seq, Tries: 1, Error: "e", Next: b.Now()}))
+	must(t, b.NoticeFailed(ctx, deferd.NoticeTry{Seq: notices[1].Seq, Tries: 2, Error: "e"}))
+	for _, dead := range []bool{false, true} {
+		_, err = b.Notices(ctx, deferd.NoticeQuery{Account: "a", Dead: dead, Max: 10})
+		must(t, err)
+	}
+	_, err = b.ReplayNotice(ctx, "a", "a")
+	must(t, err)
+	_, err = b.OutboxCounts(ctx)
+	must(t, err)
+	must(t, b.writer.do(func(tx *tx) error { return tx.pruneNotices(b.Now(), 10) }, true))
 }
 
 // TestQueriesUseIndexes asks SQLite how it does each statement of the queue's
@@ -229,7 +256,7 @@ func BenchmarkClaimSettleFinish(b *testing.B) {
 				if err := s.Settle(b.Context(), deferd.Settlement{Lease: l.ID, Outcome: completed("out")}); err != nil {
 					b.Error(err)
 				}
-				if err := s.Finish(b.Context(), l.Invocation, 1); err != nil {
+				if err := s.Finish(b.Context(), l.Invocation, 1, nil); err != nil {
 					b.Error(err)
 				}
 			})

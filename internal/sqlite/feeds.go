@@ -15,6 +15,7 @@ type feeds struct {
 	waiting    atomic.Pointer[func(deferd.EndpointID) (deferd.WaitingClaim, bool)]
 	publishing atomic.Pointer[func(deferd.Sequence)]
 	due        atomic.Pointer[func()]
+	notice     atomic.Pointer[func(string)]
 	nextDue    atomic.Int64 // what the last Sweep returned, in microseconds; 0: nothing
 }
 
@@ -24,6 +25,7 @@ func (s *Store) OnReady(f func(deferd.EndpointID) (deferd.WaitingClaim, bool)) {
 }
 func (s *Store) OnPublishing(f func(deferd.Sequence)) { s.feeds.publishing.Store(&f) }
 func (s *Store) OnDue(f func())                       { s.feeds.due.Store(&f) }
+func (s *Store) OnNotice(f func(target string))       { s.feeds.notice.Store(&f) }
 
 // announceWork says that an endpoint has work: at the end of the group a claim
 // that waits for it is served, and once the group is committed others are told.
@@ -81,5 +83,13 @@ func (t *tx) announceDue(at time.Time) {
 	}
 	if f := t.store.feeds.due.Load(); f != nil {
 		t.after = append(t.after, *f)
+	}
+}
+
+// announceNotice tells, once the group is durable, that there is something to
+// deliver to a target.
+func (t *tx) announceNotice(target string) {
+	if f := t.store.feeds.notice.Load(); f != nil {
+		t.after = append(t.after, func() { (*f)(target) })
 	}
 }

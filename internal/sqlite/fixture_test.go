@@ -87,7 +87,7 @@ func (b *bench) run(t testing.TB, s deferd.SessionID, confirmed int64) int64 {
 		t.Fatalf("claimed %d invocations, want 1", len(c.Leases))
 	}
 	must(t, b.Settle(t.Context(), deferd.Settlement{Lease: c.Leases[0].ID, Outcome: completed("out")}))
-	must(t, b.Finish(t.Context(), c.Leases[0].Invocation, 1))
+	must(t, b.Finish(t.Context(), c.Leases[0].Invocation, 1, nil))
 	return c.Number
 }
 

@@ -230,6 +230,6 @@ func (l *load) serve(ctx context.Context, lease deferd.Lease, random *rand.Rand)
 	}
 	err := l.do(d, func() error { return l.Settle(ctx, deferd.Settlement{Lease: lease.ID, Outcome: o}) })
 	if err == nil && random.IntN(4) > 0 {
-		_ = l.do(deed{Do: "finish", ID: id}, func() error { return l.Finish(ctx, id, 1) })
+		_ = l.do(deed{Do: "finish", ID: id}, func() error { return l.Finish(ctx, id, 1, nil) })
 	}
 }

@@ -315,7 +315,7 @@ func worksOn(ctx context.Context, s *Store) error {
 	if err := s.Settle(ctx, deferd.Settlement{Lease: c.Leases[0].ID, Outcome: completed("out")}); err != nil {
 		return err
 	}
-	return s.Finish(ctx, c.Leases[0].Invocation, 1)
+	return s.Finish(ctx, c.Leases[0].Invocation, 1, nil)
 }
 
 // TestPowerLoss cuts the power at ends of syncs while clients and an agent

@@ -86,7 +86,7 @@ func (t *tx) unstage(r *row) error {
 }
 
 // Finish makes a state terminal.
-func (s *Store) Finish(ctx context.Context, id deferd.InvocationID, decision int) error {
+func (s *Store) Finish(ctx context.Context, id deferd.InvocationID, decision int, n *deferd.Notification) error {
 	return s.writeUnsynced(ctx, func(t *tx) error {
 		r, err := t.publishing(id, decision)
 		if err != nil || r == nil {
@@ -97,6 +97,11 @@ func (s *Store) Finish(ctx context.Context, id deferd.InvocationID, decision int
 		}
 		if r.Verdict == deferd.Completed && r.Input.IsZero() {
 			if err := t.exec("DELETE FROM body WHERE seq = ?", int64(r.Seq)); err != nil {
+				return err
+			}
+		}
+		if n != nil {
+			if err := t.addNotice(deferd.Notice{Notification: *n, Account: r.Account, Endpoint: r.Invocation.Endpoint, Variant: r.Variant}); err != nil {
 				return err
 			}
 		}
@@ -188,6 +193,9 @@ func (s *Store) Prune(ctx context.Context, before time.Time, n int) (pruned int,
 			d.Pruned++
 		}
 		pruned = len(rows)
+		if err := t.pruneNotices(before, n); err != nil {
+			return err
+		}
 		t.after = append(t.after, t.refs.forget)
 		return t.pruneRegistry()
 	})

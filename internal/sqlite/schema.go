@@ -242,6 +242,29 @@ CREATE TABLE point (
 	PRIMARY KEY (series, minute)
 ) WITHOUT ROWID;
 CREATE INDEX series_oldest ON series (oldest);
+`, `
+-- The outbox. What is dead has no due time.
+CREATE TABLE notice (
+	seq      INTEGER PRIMARY KEY AUTOINCREMENT,
+	id       TEXT NOT NULL,
+	target   TEXT NOT NULL,
+	account  TEXT NOT NULL,
+	endpoint TEXT NOT NULL,
+	variant  TEXT NOT NULL,
+	subject  TEXT NOT NULL,
+	created  INTEGER NOT NULL,
+	since    INTEGER NOT NULL,
+	due      INTEGER,
+	tries    INTEGER NOT NULL,
+	error    TEXT NOT NULL,
+	message  TEXT NOT NULL
+);
+CREATE UNIQUE INDEX notice_id ON notice (id, target);
+CREATE INDEX notice_due ON notice (target, due) WHERE due IS NOT NULL;
+CREATE INDEX notice_waiting ON notice (since) WHERE due IS NOT NULL;
+CREATE INDEX notice_account ON notice (account, seq);
+CREATE INDEX notice_dead ON notice (account, seq) WHERE due IS NULL;
+CREATE INDEX notice_died ON notice (since) WHERE due IS NULL;
 `}
 
 // check refuses a file that is not ours, or that a newer deferd wrote.

@@ -50,7 +50,8 @@ type Store struct {
 	endpoints map[deferd.EndpointID]standing
 	sessions  sessions
 
-	feeds feeds
+	feeds   feeds
+	notices noticeCounts
 
 	closing sync.Once
 	closed  error // set by closing
@@ -196,6 +197,9 @@ func (s *Store) prepare(conn *sqlite.Conn, m Machine) error {
 	}
 	if err := s.repeats.fill(conn, s.Now()); err != nil {
 		return fmt.Errorf("read the newest retry tokens: %w", err)
+	}
+	if err := s.notices.count(conn); err != nil {
+		return fmt.Errorf("count the notices: %w", err)
 	}
 	return nil
 }

@@ -276,7 +276,7 @@ func TestWhatIsSynced(t *testing.T) {
 	c, err := b.Claim(t.Context(), s, 0, 1)
 	step("a claim", "NORMAL", err)
 	step("a settle", "FULL", b.Settle(t.Context(), deferd.Settlement{Lease: c.Leases[0].ID, Outcome: completed("x")}))
-	step("a finish", "NORMAL", b.Finish(t.Context(), inv.ID, 1))
+	step("a finish", "NORMAL", b.Finish(t.Context(), inv.ID, 1, nil))
 	errs := b.together(t, b.accepting(newInvocation()), func(ctx context.Context) error {
 		_, err := b.Claim(ctx, s, c.Number, 1)
 		return err

@@ -83,6 +83,13 @@ var noFailure = map[string]func(*testing.T, *fixture){
 		x.accept(t, 1)
 		<-told
 	},
+	"OnNotice": func(t *testing.T, x *fixture) {
+		told := listen(x.OnNotice)
+		x.addNotice(t, "a", "t")
+		if got, want := <-told, "t"; got != want {
+			t.Errorf("the last that registered was told of %q, want %q", got, want)
+		}
+	},
 }
 
 // listen registers twice, the second time with what it returns.
@@ -94,7 +101,7 @@ func listen[T any](register func(func(T))) <-chan T {
 }
 
 func runRetries(t *testing.T, f Form) {
-	rows := slices.Concat(registryRetries, queueRetries, decisionRetries, readRetries, documentRetries, historyRetries)
+	rows := slices.Concat(registryRetries, queueRetries, decisionRetries, readRetries, documentRetries, historyRetries, outboxRetries)
 	t.Run("every method has its row", func(t *testing.T) { wantRows(t, rows) })
 	for name, test := range noFailure {
 		t.Run(name, func(t *testing.T) { test(t, newFixture(t, f)) })
@@ -193,6 +200,8 @@ type state struct {
 	Abandoned   []deferd.Upload
 	Documents   []deferd.Document
 	Points      []deferd.Point
+	Notices     []deferd.Notice
+	Outbox      deferd.OutboxCounts
 }
 
 // state reads everything, and checks that nothing is lost or counted twice.
@@ -226,6 +235,8 @@ func (x *fixture) state(t *testing.T) (s state) {
 	s.Abandoned = answered(x.Abandoned(ctx, 100))(t)
 	s.Documents = answered(x.Documents(ctx, "thing", account, "", "", 100))(t)
 	s.Points = answered(x.Points(ctx, series("a"), time.Time{}, x.Now().Add(time.Hour)))(t)
+	s.Notices = answered(x.Notices(ctx, deferd.NoticeQuery{Account: account, Max: 100}))(t).Items
+	s.Outbox = answered(x.OutboxCounts(ctx))(t)
 	return s
 }
 

@@ -36,7 +36,9 @@ var decisionRetries = []retry{
 		must(t, err)
 		c := x.claim(t, x.session(t, "i", 1), 0, 1)
 		must(t, x.Settle(t.Context(), deferd.Settlement{Lease: c.Leases[0].ID, Outcome: success("out")}))
-		return func(ctx context.Context, s deferd.Store) (any, error) { return nil, s.Finish(ctx, n.ID, 1) }
+		return func(ctx context.Context, s deferd.Store) (any, error) {
+			return nil, s.Finish(ctx, n.ID, 1, &deferd.Notification{ID: string(n.ID), Target: "t", Message: "ended"})
+		}
 	}},
 	{method: "GiveUp", prepare: func(t *testing.T, x *fixture) call {
 		id := x.decided(t)
@@ -105,7 +107,7 @@ func (x *fixture) finished(t *testing.T, n int) {
 	t.Helper()
 	for _, inv := range x.accept(t, n) {
 		answered(x.End(t.Context(), inv.ID, deferd.End(deferd.CancelRequested, "m")))(t)
-		must(t, x.Finish(t.Context(), inv.ID, 1))
+		must(t, x.Finish(t.Context(), inv.ID, 1, nil))
 	}
 }
 

@@ -106,9 +106,9 @@ func (s *serialStore) Release(ctx context.Context, r deferd.Release) error {
 	return s.Store.Release(ctx, r)
 }
 
-func (s *serialStore) Finish(ctx context.Context, id deferd.InvocationID, decision int) error {
+func (s *serialStore) Finish(ctx context.Context, id deferd.InvocationID, decision int, n *deferd.Notification) error {
 	defer s.take()()
-	return s.Store.Finish(ctx, id, decision)
+	return s.Store.Finish(ctx, id, decision, n)
 }
 
 func (s *serialStore) GiveUp(ctx context.Context, id deferd.InvocationID) error {
@@ -209,4 +209,44 @@ func (s *serialStore) DeleteDocument(ctx context.Context, k deferd.DocumentKind,
 func (s *serialStore) Documents(ctx context.Context, k deferd.DocumentKind, a deferd.AccountID, prefix, after string, n int) ([]deferd.Document, error) {
 	defer s.take()()
 	return s.Store.Documents(ctx, k, a, prefix, after, n)
+}
+
+func (s *serialStore) AddNotice(ctx context.Context, a deferd.AccountID, n deferd.Notification) error {
+	defer s.take()()
+	return s.Store.AddNotice(ctx, a, n)
+}
+
+func (s *serialStore) NoticeTargets(ctx context.Context, after string, n int) ([]string, error) {
+	defer s.take()()
+	return s.Store.NoticeTargets(ctx, after, n)
+}
+
+func (s *serialStore) DueNotices(ctx context.Context, target string, n int) ([]deferd.Notice, error) {
+	defer s.take()()
+	return s.Store.DueNotices(ctx, target, n)
+}
+
+func (s *serialStore) NoticeDelivered(ctx context.Context, seq int64) error {
+	defer s.take()()
+	return s.Store.NoticeDelivered(ctx, seq)
+}
+
+func (s *serialStore) NoticeFailed(ctx context.Context, t deferd.NoticeTry) error {
+	defer s.take()()
+	return s.Store.NoticeFailed(ctx, t)
+}
+
+func (s *serialStore) Notices(ctx context.Context, q deferd.NoticeQuery) (deferd.Page[deferd.Notice], error) {
+	defer s.take()()
+	return s.Store.Notices(ctx, q)
+}
+
+func (s *serialStore) ReplayNotice(ctx context.Context, a deferd.AccountID, id string) (int, error) {
+	defer s.take()()
+	return s.Store.ReplayNotice(ctx, a, id)
+}
+
+func (s *serialStore) OutboxCounts(ctx context.Context) (deferd.OutboxCounts, error) {
+	defer s.take()()
+	return s.Store.OutboxCounts(ctx)
 }

@@ -44,10 +44,10 @@ var settleTests = map[string]func(*testing.T, *fixture){
 			t.Errorf("decision %d; outcome (-settled +published):\n%s", p.Decision, diff)
 		}
 		x.clock.advance(time.Second)
-		must(t, x.Finish(t.Context(), l.Invocation, 2)) // another decision: nothing
+		must(t, x.Finish(t.Context(), l.Invocation, 2, nil)) // another decision: nothing
 		x.wantState(t, l.Invocation, deferd.Publishing, deferd.ModelOK)
-		must(t, x.Finish(t.Context(), l.Invocation, 1))
-		must(t, x.Finish(t.Context(), l.Invocation, 1))
+		must(t, x.Finish(t.Context(), l.Invocation, 1, nil))
+		must(t, x.Finish(t.Context(), l.Invocation, 1, nil))
 		got := x.wantState(t, l.Invocation, deferd.Completed, deferd.ModelOK)
 		if got.Finished != x.Now() || got.OutcomeSize != 6 || got.ModelStatus != 200 {
 			t.Errorf("finished %v, size %d, status %d", got.Finished, got.OutcomeSize, got.ModelStatus)
@@ -65,7 +65,7 @@ var settleTests = map[string]func(*testing.T, *fixture){
 			t.Errorf("a repeated settle changed the outcome to %q", got)
 		}
 		wantCode(t, x.Release(t.Context(), deferd.Release{Lease: l.ID, Reason: deferd.InstanceLost}), deferd.Lost)
-		must(t, x.Finish(t.Context(), l.Invocation, 1))
+		must(t, x.Finish(t.Context(), l.Invocation, 1, nil))
 		must(t, x.Settle(t.Context(), deferd.Settlement{Lease: l.ID, Outcome: success("late")}))
 		_, err := x.Leased(t.Context(), l.ID)
 		wantCode(t, err, deferd.Lost)
@@ -159,7 +159,7 @@ var settleTests = map[string]func(*testing.T, *fixture){
 		}
 		var told atomic.Int64
 		x.OnWork(func(deferd.EndpointID) { told.Add(1) })
-		must(t, x.Finish(t.Context(), inv.ID, 1))
+		must(t, x.Finish(t.Context(), inv.ID, 1, nil))
 		if told.Load() == 0 {
 			t.Error("nobody was told that work may be claimed again")
 		}
@@ -173,7 +173,7 @@ var settleTests = map[string]func(*testing.T, *fixture){
 		_, err := x.RecordUpload(t.Context(), l.ID, deferd.Upload{ID: "u", Location: inv.Output})
 		must(t, err)
 		must(t, x.Settle(t.Context(), deferd.Settlement{Lease: l.ID, Outcome: success("small")}))
-		must(t, x.Finish(t.Context(), inv.ID, 1))
+		must(t, x.Finish(t.Context(), inv.ID, 1, nil))
 		n, err := x.Prune(t.Context(), x.Now().Add(time.Second), 10)
 		must(t, err)
 		left, err := x.Abandoned(t.Context(), 10)
@@ -200,9 +200,9 @@ var settleTests = map[string]func(*testing.T, *fixture){
 		if got := p.Invocation.Settled; got != x.Now() {
 			t.Errorf("the second decision was settled at %v, want %v", got, x.Now())
 		}
-		must(t, x.Finish(t.Context(), l.Invocation, 1))
+		must(t, x.Finish(t.Context(), l.Invocation, 1, nil))
 		x.wantState(t, l.Invocation, deferd.Publishing, deferd.UploadFailed)
-		must(t, x.Finish(t.Context(), l.Invocation, 2))
+		must(t, x.Finish(t.Context(), l.Invocation, 2, nil))
 		x.wantState(t, l.Invocation, deferd.Failed, deferd.UploadFailed)
 		x.wantConserved(t)
 	},
@@ -223,7 +223,7 @@ var settleTests = map[string]func(*testing.T, *fixture){
 		for range 2 {
 			must(t, x.Redecide(t.Context(), l.Invocation, deferd.End(deferd.UploadFailed, "m")))
 		}
-		must(t, x.Finish(t.Context(), l.Invocation, 2))
+		must(t, x.Finish(t.Context(), l.Invocation, 2, nil))
 		left, err := x.Abandoned(t.Context(), 10)
 		must(t, err)
 		if diff := cmp.Diff([]deferd.Upload{u}, left); diff != "" {
@@ -282,7 +282,7 @@ var settleTests = map[string]func(*testing.T, *fixture){
 			must(t, err)
 			c := x.claim(t, s, 100, 1)
 			must(t, x.Settle(t.Context(), deferd.Settlement{Lease: c.Leases[0].ID, Outcome: o}))
-			must(t, x.Finish(t.Context(), n.ID, 1))
+			must(t, x.Finish(t.Context(), n.ID, 1, nil))
 			_, err = x.Body(t.Context(), n.ID)
 			if kept := err == nil; kept != (o.State != deferd.Completed) {
 				t.Errorf("after %v the body is kept: %v", o.State, kept)

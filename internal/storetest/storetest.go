@@ -36,6 +36,7 @@ func Run(t *testing.T, f Form) {
 		{"query", queryTests},
 		{"documents", documentTests},
 		{"history", historyTests},
+		{"outbox", outboxTests},
 		{"crash", crashTests},
 	} {
 		t.Run(group.name, func(t *testing.T) {

@@ -107,7 +107,7 @@ var sweepTests = map[string]func(*testing.T, *fixture){
 	"history is pruned and stays counted": func(t *testing.T, x *fixture) {
 		l := x.running(t)
 		must(t, x.Settle(t.Context(), deferd.Settlement{Lease: l.ID, Outcome: success("x")}))
-		must(t, x.Finish(t.Context(), l.Invocation, 1))
+		must(t, x.Finish(t.Context(), l.Invocation, 1, nil))
 		waiting := x.accept(t, 1)[0]
 		x.clock.advance(time.Hour)
 		n, err := x.Prune(t.Context(), x.Now().Add(-2*time.Hour), 10)
