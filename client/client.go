@@ -1,5 +1,5 @@
 // Package client asks a deferd server what AWS's API cannot answer: where an
-// invocation stands. Everything else is done with AWS's own SDKs.
+// invocation stands, and which notifications nobody has taken. Everything else is done with AWS's own SDKs.
 package client
 
 import (
@@ -148,11 +148,16 @@ func (e *Error) Error() string { return e.Code + ": " + e.Message }
 var emptyHash = hex.EncodeToString(sha256.New().Sum(nil))
 
 func (c *Client) get(ctx context.Context, path string, params url.Values, out any) error {
+	return c.send(ctx, http.MethodGet, path, params, out)
+}
+
+// send sends a request without a body.
+func (c *Client) send(ctx context.Context, method, path string, params url.Values, out any) error {
 	target := c.c.Endpoint + path
 	if len(params) > 0 {
 		target += "?" + params.Encode()
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
+	req, err := http.NewRequestWithContext(ctx, method, target, nil)
 	if err != nil {
 		return fmt.Errorf("ask %s: %w", target, err)
 	}

@@ -7,10 +7,14 @@ import (
 	"time"
 
 	"github.com/deferd/deferd"
+	"github.com/google/uuid"
 )
 
 // act does what an alarm asks for.
 func (srv *server) act(ctx context.Context, arn string, c deferd.AlarmChange) (again bool, err error) {
+	if strings.Contains(arn, ":sns:") {
+		return false, srv.queue.AddNotice(ctx, c.Alarm.Account, srv.alarmNotice(arn, c))
+	}
 	if !strings.Contains(arn, ":scalingPolicy:") {
 		return false, nil
 	}
@@ -19,6 +23,16 @@ func (srv *server) act(ctx context.Context, arn string, c deferd.AlarmChange) (a
 		r.Values = []float64{c.Value}
 	}
 	return srv.scheduler.ActOnAlarm(ctx, arn, r)
+}
+
+// alarmNotice is what a topic is told of an alarm. A change that is acted on
+// twice is one notification.
+func (srv *server) alarmNotice(topic string, c deferd.AlarmChange) deferd.Notification {
+	n := deferd.Notification{Target: topic}
+	n.Subject, n.Message = c.Notice(srv.settings.region())
+	change := c.Alarm.ARN + " " + string(c.Alarm.State) + " " + c.At.UTC().Format(time.RFC3339Nano)
+	n.ID = uuid.NewSHA1(uuid.NameSpaceURL, []byte(change)).String()
+	return n
 }
 
 // historyMetrics are the metrics that scaling policies may track beyond the

@@ -78,7 +78,7 @@ AWS itself. They exit with 1 where something failed, 2 for a wrong command line,
 	}{
 		{"server", "The server:", []*cobra.Command{serveCommand(), configCommand(), imagesCommand(), envCommand(), demoCommand(), tortureCommand()}},
 		{"models", "Models and requests:", []*cobra.Command{
-			deployCommand(), endpointsCommand(), topCommand(), invokeCommand(), invocationsCommand(), logsCommand(), scaleCommand(), deleteCommand(),
+			deployCommand(), endpointsCommand(), topCommand(), invokeCommand(), invocationsCommand(), notificationsCommand(), logsCommand(), scaleCommand(), deleteCommand(),
 		}},
 		{"things", "Objects and keys:", []*cobra.Command{s3Command(), credentialsCommand()}},
 	} {

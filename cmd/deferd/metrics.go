@@ -26,7 +26,7 @@ func (srv *server) metrics() *prometheus.Registry {
 
 func (srv *server) metricSource() telemetry.Source {
 	d := srv.dispatch
-	return telemetry.Source{
+	s := telemetry.Source{
 		Endpoints: srv.busyEndpoints,
 		Endpoint:  srv.store.EndpointByID,
 		Counts:    srv.store.Counts,
@@ -58,6 +58,8 @@ func (srv *server) metricSource() telemetry.Source {
 			"deferd_store_operations_total":   func() float64 { _, n := srv.store.CommitStats(); return float64(n) },
 		},
 	}
+	srv.addOutboxMetrics(&s)
+	return s
 }
 
 // busyEndpoints are those that have instances, or work, or had some lately.

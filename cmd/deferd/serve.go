@@ -112,6 +112,7 @@ func serve(ctx context.Context, s Settings, log *slog.Logger, out io.Writer) (er
 	if srv.topics != nil {
 		start("topics", func() error { return srv.topics.Run(serving) })
 	}
+	start("outbox", func() error { return srv.outbox.Run(serving) })
 	start("history", func() error { return srv.history.Run(serving) })
 	start("runtime", func() error { return srv.runtime.Run(serving) })
 	start("listener", func() error { return serveHTTP(api, listener) })

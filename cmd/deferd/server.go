@@ -20,6 +20,7 @@ import (
 	"github.com/deferd/deferd/internal/keyring"
 	"github.com/deferd/deferd/internal/modeldata"
 	"github.com/deferd/deferd/internal/objectserver"
+	"github.com/deferd/deferd/internal/outbox"
 	"github.com/deferd/deferd/internal/process"
 	"github.com/deferd/deferd/internal/s3"
 	"github.com/deferd/deferd/internal/scheduler"
@@ -49,6 +50,7 @@ type server struct {
 	logs      *dataLogs
 	topics    *topics.Topics // nil where another SNS is used
 	notifier  deferd.Notifier
+	outbox    *outbox.Deliverer
 
 	state   atomic.Pointer[string] // why it does not take work; nil while it does
 	closers []func() error
@@ -104,11 +106,13 @@ func build(ctx context.Context, s Settings, url string, log *slog.Logger) (srv *
 	srv.queue = &workFeed{Store: srv.queue}
 	srv.dispatch = dispatch.New(dispatch.Config{
 		Store: srv.queue, Objects: srv.objects, Logger: log, HoldClaims: srv.embedded != nil, Finished: srv.history.Finished,
+		Notice: (&noticeMaker{store: srv.queue, region: s.region()}).notice,
 	})
 	srv.work = srv.history.Work(srv.dispatch)
 	if err := srv.openNotifier(ctx); err != nil {
 		return srv, err
 	}
+	srv.buildOutbox()
 	if err := srv.buildRuntime(); err != nil {
 		return srv, err
 	}

@@ -55,6 +55,7 @@ func (s *Server) createEndpoint(c *call, in *awsmodel.CreateEndpointInput) (any,
 	if err != nil {
 		return nil, endpoint.explain(c, *in.EndpointName, err)
 	}
+	s.testTopics(c, config.Async)
 	arn := endpoint.arn(c, in.EndpointName)
 	return awsmodel.CreateEndpointOutput{EndpointArn: &arn}, nil
 }

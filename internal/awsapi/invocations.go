@@ -3,7 +3,6 @@ package awsapi
 import (
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -122,7 +121,7 @@ func (s *Server) listInvocations(c *call, rawEndpoint string) error {
 // invocationQuery reads state (which may be repeated, or hold several with
 // commas), maxResults and nextToken.
 func invocationQuery(e deferd.EndpointID, params url.Values) (deferd.InvocationQuery, error) {
-	q := deferd.InvocationQuery{Endpoint: e, Max: 50, Token: params.Get("nextToken")}
+	q := deferd.InvocationQuery{Endpoint: e, Token: params.Get("nextToken")}
 	for _, names := range params["state"] {
 		for name := range strings.SplitSeq(names, ",") {
 			state, err := deferd.ParseState(name)
@@ -132,14 +131,9 @@ func invocationQuery(e deferd.EndpointID, params url.Values) (deferd.InvocationQ
 			q.States = append(q.States, state)
 		}
 	}
-	if params.Has("maxResults") {
-		n, err := strconv.Atoi(params.Get("maxResults"))
-		if err != nil || n < 1 || n > 100 {
-			return q, deferd.Errorf(deferd.Invalid, "maxResults must be a number from 1 to 100.")
-		}
-		q.Max = n
-	}
-	return q, nil
+	var err error
+	q.Max, err = pageSize(params)
+	return q, err
 }
 
 // ownEndpoint returns an endpoint, whatever its status, if the caller may.

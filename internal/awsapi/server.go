@@ -130,7 +130,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		c.answer(s.objects(c))
 	case "sagemaker":
 		c.protocol = json11
-		if strings.HasPrefix(r.URL.Path, "/endpoints/") {
+		if strings.HasPrefix(r.URL.Path, "/endpoints/") || isNotifications(r.URL.Path) {
 			c.protocol = restJSON
 		}
 		c.answer(s.signed(c, scope.Service, s.sageMaker))
@@ -265,6 +265,9 @@ func (s *Server) sageMaker(c *call) error {
 		return deferd.Errorf(deferd.Unavailable, "%s; try again later.", err)
 	}
 	if c.protocol == restJSON {
+		if isNotifications(c.r.URL.Path) {
+			return s.notificationsPath(c)
+		}
 		return s.endpointPath(c)
 	}
 	return s.target(c, "SageMaker.", s.control)

@@ -58,6 +58,7 @@ func (s *Server) updateEndpoint(c *call, in *awsmodel.UpdateEndpointInput) (any,
 	if err != nil {
 		return nil, err
 	}
+	s.testTopics(c, config.Async)
 	return awsmodel.UpdateEndpointOutput{EndpointArn: &arn}, nil
 }
 

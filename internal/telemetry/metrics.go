@@ -50,6 +50,11 @@ var help = map[string]string{
 	"deferd_store_commits_total":        "Transactions that the store has committed.",
 	"deferd_store_operations_total":     "Operations in these transactions.",
 	"deferd_store_clock_offset_seconds": "The store's clock less wall time.",
+	"deferd_outbox_waiting":             "Notifications that wait to be delivered.",
+	"deferd_outbox_dead":                "Notifications that were given up and are kept.",
+	"deferd_outbox_lag_seconds":         "For how long the oldest notification that waits has been tried; 0 where none waits.",
+	"deferd_outbox_delivered_total":     "Notifications that their receivers have taken.",
+	"deferd_outbox_given_up_total":      "Notifications that were given up.",
 	"deferd_endpoint_metrics_left_out":  "Endpoints that could not be read for the metrics.",
 }
 
