@@ -78,7 +78,9 @@ func (s *Server) updateCapacities(c *call, in *awsmodel.UpdateEndpointWeightsAnd
 		return nil, endpoint.explain(c, *in.EndpointName, err)
 	}
 	now := s.Store.Now()
+	deployed := e.ConfigID
 	arn, err := s.deploy(c, e, func(e *deferd.Endpoint) error {
+		deployed = e.ConfigID
 		variants := slices.Clone(e.Variants)
 		unknown := desire(variants, in.DesiredWeightsAndCapacities)
 		if len(unknown) > 0 {
@@ -97,6 +99,9 @@ func (s *Server) updateCapacities(c *call, in *awsmodel.UpdateEndpointWeightsAnd
 	})
 	if err != nil {
 		return nil, err
+	}
+	if config, err := s.configs.get(c.ctx(), deployed); err == nil {
+		s.testTopics(c, config.Async)
 	}
 	return awsmodel.UpdateEndpointWeightsAndCapacitiesOutput{EndpointArn: &arn}, nil
 }

@@ -16,5 +16,6 @@
 //     content and the invocation's mark;
 //   - the model gets each invocation as often as the rules say, never twice at
 //     a time, and never more at a time than its instance has slots;
+//   - it has one notification, which tells of that end;
 //   - the counts lose nothing, and no lease, session, upload or body is left.
 package bothways

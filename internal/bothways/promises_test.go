@@ -40,7 +40,7 @@ func (w *world) broken(ended []deferd.Invocation, ok tolerance) (wrongs []string
 	complain := func(format string, args ...any) { wrongs = append(wrongs, fmt.Sprintf(format, args...)) }
 	wrongs = append(wrongs, w.record.complaints()...)
 	wrongs = append(wrongs, w.model.complaints(ok.zombie)...)
-	seen := w.visible()
+	seen, notices := w.visible(), w.notices()
 	for n, r := range w.load {
 		inv := w.get(n)
 		for _, before := range ended {
@@ -55,13 +55,47 @@ func (w *world) broken(ended []deferd.Invocation, ok tolerance) (wrongs []string
 		wrongs = append(wrongs, r.brokenEnd(inv, ok)...)
 		wrongs = append(wrongs, r.brokenRuns(inv, w.model.runsOf(r.name), ok)...)
 		wrongs = append(wrongs, r.brokenObject(inv, seen, ok)...)
+		wrongs = append(wrongs, r.brokenNotice(inv, notices[string(inv.ID)], seen)...)
+		delete(notices, string(inv.ID))
 		delete(seen, inv.Output.Key)
 		delete(seen, inv.Failure.Key)
 	}
 	for key := range seen {
 		complain("there is an object of nobody's: %s", key)
 	}
+	for _, n := range notices {
+		complain("it was said %d times that %s ended, which is nobody", len(n), n[0].ID)
+	}
 	return append(wrongs, w.left(ok)...)
+}
+
+// notices are what is said of all ends, by invocation.
+func (w *world) notices() map[string][]deferd.Notice {
+	w.t.Helper()
+	all, err := w.inner.DueNotices(w.t.Context(), "t", 1000)
+	w.must(err)
+	byID := map[string][]deferd.Notice{}
+	for _, n := range all {
+		byID[n.ID] = append(byID[n.ID], n)
+	}
+	return byID
+}
+
+// brokenNotice checks that an invocation's end is told once, as it is, with what
+// its object holds where that is small.
+func (r *request) brokenNotice(inv deferd.Invocation, notices []deferd.Notice, seen map[string]object) (wrongs []string) {
+	if len(notices) != 1 {
+		return []string{fmt.Sprintf("it was said %d times that %s ended", len(notices), r.name)}
+	}
+	n := notices[0]
+	if n.Subject != inv.State.String() || n.Endpoint != inv.Endpoint || n.Variant != inv.Variant {
+		wrongs = append(wrongs, fmt.Sprintf("%s ended as %v on %q, and is said to have as %s on %q", r.name, inv.State, inv.Variant, n.Subject, n.Variant))
+	}
+	o, there := seen[inv.Object(inv.State).Key]
+	if small := inv.OutcomeSize <= deferd.MaxStaged; there && small && n.Message != string(o.body) {
+		wrongs = append(wrongs, fmt.Sprintf("the object of %s has %d bytes, what is said of it %d", r.name, len(o.body), len(n.Message)))
+	}
+	return wrongs
 }
 
 // brokenEnd checks how an invocation has ended.

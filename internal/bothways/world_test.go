@@ -129,13 +129,22 @@ func (w *world) serve() {
 		w.retire()
 	}
 	w.retire = retire
-	c := dispatch.Config{Store: w.store, Objects: w.objects, Logger: w.log}
+	c := dispatch.Config{Store: w.store, Objects: w.objects, Logger: w.log, Notice: notice}
 	if w.early {
 		c.Objects = &earlyObjects{w.objects, w.bucket}
 	}
 	d := dispatch.New(c)
 	w.dispatch.Store(d)
 	w.running.Go(func() { d.Run(ctx) })
+}
+
+// notice says how an invocation ended, and with what.
+func notice(ctx context.Context, p deferd.Publication, body func(context.Context) ([]byte, error)) (*deferd.Notification, error) {
+	text, err := body(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &deferd.Notification{ID: string(p.Invocation.ID), Target: "t", Subject: p.Outcome.State.String(), Message: string(text)}, nil
 }
 
 // sweep moves what is due, when it is due, as a scheduler does.
