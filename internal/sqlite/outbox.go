@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -134,11 +133,9 @@ func (s *Store) NoticeFailed(ctx context.Context, try deferd.NoticeTry) error {
 // Notices lists notices, newest first.
 func (s *Store) Notices(ctx context.Context, q deferd.NoticeQuery) (page deferd.Page[deferd.Notice], err error) {
 	q.Max = max(q.Max, 1)
-	before := int64(1<<63 - 1)
-	if q.Token != "" {
-		if before, err = strconv.ParseInt(q.Token, 36, 64); err != nil {
-			return page, deferd.Errorf(deferd.Invalid, "the page token is not one of ours")
-		}
+	before, err := rowBefore(q.Token)
+	if err != nil {
+		return page, err
 	}
 	where := "account = ? AND seq < ?"
 	if q.Dead {
@@ -147,7 +144,7 @@ func (s *Store) Notices(ctx context.Context, q deferd.NoticeQuery) (page deferd.
 	page.Items, err = s.noticesWhere(ctx, where+" ORDER BY seq DESC LIMIT ?", string(q.Account), before, q.Max+1)
 	if len(page.Items) > q.Max {
 		page.Items = page.Items[:q.Max]
-		page.Token = strconv.FormatInt(page.Items[q.Max-1].Seq, 36)
+		page.Token = rowToken(page.Items[q.Max-1].Seq)
 	}
 	return page, err
 }

@@ -79,6 +79,11 @@ func bodyOf(id deferd.InvocationID, n int) []byte {
 	return []byte(strings.Repeat(string(id)+"\n", n/37+1)[:n])
 }
 
+// said is what is said of the end of an invocation.
+func said(id deferd.InvocationID) *deferd.Notification {
+	return &deferd.Notification{ID: string(id), Target: "t", Message: string(bodyOf(id, 3000))}
+}
+
 // tokenOf is the retry token that an ID goes with.
 func tokenOf(id deferd.InvocationID) [16]byte {
 	var t [16]byte
@@ -230,6 +235,6 @@ func (l *load) serve(ctx context.Context, lease deferd.Lease, random *rand.Rand)
 	}
 	err := l.do(d, func() error { return l.Settle(ctx, deferd.Settlement{Lease: lease.ID, Outcome: o}) })
 	if err == nil && random.IntN(4) > 0 {
-		_ = l.do(deed{Do: "finish", ID: id}, func() error { return l.Finish(ctx, id, 1, nil) })
+		_ = l.do(deed{Do: "finish", ID: id}, func() error { return l.Finish(ctx, id, 1, said(id)) })
 	}
 }

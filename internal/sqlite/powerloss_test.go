@@ -201,12 +201,24 @@ func (s *story) check(t *testing.T, dir string, at int) error {
 	for _, u := range abandoned {
 		left[u.ID] = true
 	}
+	notices, err := store.DueNotices(ctx, "t", 10_000)
+	if err != nil {
+		return err
+	}
+	told := map[deferd.InvocationID]bool{}
+	for _, n := range notices {
+		told[deferd.InvocationID(n.ID)] = true
+	}
 	var errs []error
 	for id, h := range s.byID {
 		if id == "" {
 			continue
 		}
-		if err := s.checkOne(ctx, store, id, h, at, staged, left); err != nil {
+		err := s.checkOne(ctx, store, id, h, at, staged, left)
+		if err == nil {
+			err = checkTold(ctx, store, id, told[id], s.pruned > 0 && s.pruned < at)
+		}
+		if err != nil {
 			errs = append(errs, fmt.Errorf("invocation %s: %w", id, err))
 		}
 	}
@@ -291,6 +303,21 @@ func (s *story) checkOne(ctx context.Context, store *Store, id deferd.Invocation
 		}
 	} else if !bytes.Equal(p.Outcome.Body, bodyOf(id, h.outcome)) {
 		return fmt.Errorf("its outcome has %d bytes, want %d", len(p.Outcome.Body), h.outcome)
+	}
+	return nil
+}
+
+// checkTold checks that the end of an invocation is said where it has ended, and
+// only there.
+func checkTold(ctx context.Context, store *Store, id deferd.InvocationID, told, pruned bool) error {
+	inv, err := store.Invocation(ctx, "e", string(id))
+	switch {
+	case err != nil && deferd.CodeOf(err) != deferd.NotFound:
+		return err
+	case err != nil && told && !pruned:
+		return errors.New("is not there, and is said to have ended")
+	case err == nil && told != inv.State.Terminal():
+		return fmt.Errorf("is %v; that it has ended is said: %v", inv.State, told)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -36,11 +37,9 @@ func (s *Store) Invocation(ctx context.Context, e deferd.EndpointID, id string) 
 // Invocations lists an endpoint's invocations, newest first.
 func (s *Store) Invocations(ctx context.Context, q deferd.InvocationQuery) (page deferd.Page[deferd.Invocation], err error) {
 	q.Max = max(q.Max, 1)
-	before := int64(1<<63 - 1)
-	if q.Token != "" {
-		if before, err = strconv.ParseInt(q.Token, 36, 64); err != nil {
-			return page, deferd.Errorf(deferd.Invalid, "the page token is not one of ours")
-		}
+	before, err := rowBefore(q.Token)
+	if err != nil {
+		return page, err
 	}
 	where := "i.endpoint = (SELECT row FROM endpoint WHERE id = ?) AND i.seq < ?"
 	args := []any{string(q.Endpoint), before}
@@ -58,7 +57,7 @@ func (s *Store) Invocations(ctx context.Context, q deferd.InvocationQuery) (page
 		}
 		if len(rows) > q.Max {
 			rows = rows[:q.Max]
-			page.Token = strconv.FormatInt(int64(rows[q.Max-1].Seq), 36)
+			page.Token = rowToken(int64(rows[q.Max-1].Seq))
 		}
 		for _, r := range rows {
 			page.Items = append(page.Items, r.Invocation)
@@ -66,6 +65,21 @@ func (s *Store) Invocations(ctx context.Context, q deferd.InvocationQuery) (page
 		return nil
 	})
 	return page, err
+}
+
+// rowToken is the token of a page, newest first, whose last row this is;
+// rowBefore reads it.
+func rowToken(row int64) string { return strconv.FormatInt(row, 36) }
+
+func rowBefore(token string) (int64, error) {
+	if token == "" {
+		return math.MaxInt64, nil
+	}
+	row, err := strconv.ParseInt(token, 36, 64)
+	if err != nil {
+		return 0, deferd.Errorf(deferd.Invalid, "the page token is not one of ours")
+	}
+	return row, nil
 }
 
 // Counts reads an endpoint's row of counts.
