@@ -53,7 +53,7 @@ type Seen struct {
 
 // A Broken is a promise that did not hold.
 type Broken struct {
-	Promise    int    `json:"promise"` // of the eight; 0: none of them, but wrong
+	Promise    int    `json:"promise"` // of the nine; 0: none of them, but wrong
 	Round      int    `json:"round"`
 	Request    string `json:"request,omitempty"`
 	Invocation string `json:"invocation,omitempty"`

@@ -224,6 +224,7 @@ func (r *run) finish(ctx context.Context) error {
 	ends, cancel := context.WithTimeout(ctx, leftoverLimit)
 	defer cancel()
 	r.checkEnds(ends)
+	r.checkHeard(ctx)
 	return r.checkLeftovers(ctx)
 }
 

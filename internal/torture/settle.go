@@ -220,6 +220,7 @@ func (r *run) judge(c *Case) {
 		r.counts.outcomes[c.Status.Reason]++
 		r.accepted[c.Request.Endpoint]++
 		r.ended[c.Request.Endpoint+" "+c.Status.State]++
+		r.ends[c.Status.InvocationID] = c.Status.State
 	})
 }
 

@@ -48,6 +48,7 @@ type run struct {
 	world  *world
 	out    *outside
 	models *http.Client
+	ears   *ears
 
 	background sync.WaitGroup
 	changing   map[string]*sync.Mutex // one change of an endpoint at a time
@@ -70,11 +71,12 @@ type run struct {
 	resumes   []resume
 	broken    []Broken
 	counts    counts
-	accepted  map[string]int // by endpoint: what must be in its metrics
-	ended     map[string]int // by endpoint and state: likewise
-	piled     bound          // how much the endpoint without instances has accepted
-	strays    int            // requests to an endpoint that is gone, of which nobody knows whether they were accepted
-	refused0  float64        // settles refused in the present life of the server, when last seen
+	accepted  map[string]int    // by endpoint: what must be in its metrics
+	ended     map[string]int    // by endpoint and state: likewise
+	ends      map[string]string // the states of those that were judged, by invocation
+	piled     bound             // how much the endpoint without instances has accepted
+	strays    int               // requests to an endpoint that is gone, of which nobody knows whether they were accepted
+	refused0  float64           // settles refused in the present life of the server, when last seen
 }
 
 // An object is a Seen with what the run does with it.
@@ -99,7 +101,7 @@ func Run(ctx context.Context, c Config) (rep Report, err error) {
 	}
 	r := &run{
 		config: c, log: c.Logger, cases: map[string]*Case{}, judged: map[string]time.Time{}, dropped: map[string]bool{},
-		objects: map[string]*object{}, contests: map[string]*contest{}, born: map[int]time.Time{}, accepted: map[string]int{}, ended: map[string]int{}, counts: newCounts(),
+		objects: map[string]*object{}, contests: map[string]*contest{}, born: map[int]time.Time{}, accepted: map[string]int{}, ended: map[string]int{}, ends: map[string]string{}, counts: newCounts(),
 		changing: map[string]*sync.Mutex{},
 		models:   &http.Client{Transport: &http.Transport{DisableKeepAlives: true}},
 	}
@@ -110,6 +112,10 @@ func Run(ctx context.Context, c Config) (rep Report, err error) {
 		return rep, err
 	}
 	r.journal.name = r.world.path(journalFile)
+	if r.ears, err = newEars(); err != nil {
+		return rep, err
+	}
+	defer r.ears.server.Close()
 	defer func() {
 		r.background.Wait()
 		if r.world.current() != nil {
@@ -204,6 +210,9 @@ type fields = map[string]any
 
 func (r *run) deployOne(ctx context.Context, d Deployment) error {
 	paths := fields{"S3OutputPath": "s3://" + bucket + "/out"}
+	if d.Name != pile.Name { // which has no ends
+		paths["NotificationConfig"] = fields{"SuccessTopic": r.ears.url + "/completed", "ErrorTopic": r.ears.url + "/failed"}
+	}
 	if !d.NoFailure {
 		paths["S3FailurePath"] = "s3://" + bucket + "/failed"
 	}
