@@ -35,7 +35,7 @@ func (l *lane) run(ctx context.Context) {
 		case err != nil:
 			troubles++
 			l.d.Logger.WarnContext(ctx, "notifications cannot be read or noted now", "err", err)
-			sleep(ctx, wait(troubles))
+			l.await(ctx, wait(troubles))
 		case !left:
 			if l.d.leave(l) {
 				return
@@ -50,22 +50,13 @@ func (l *lane) run(ctx context.Context) {
 	delete(l.d.lanes, l.target)
 }
 
-// await waits for a time, or until there is something new, for which a lane
-// that is down has no ear.
+// await waits for a time, or until there is something new. A lane that is down
+// just waits on then.
 func (l *lane) await(ctx context.Context, pause time.Duration) {
-	if pause <= 0 {
-		return
-	}
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	fresh := l.fresh
-	if !l.down.IsZero() {
-		fresh = nil
-	}
 	select {
 	case <-ctx.Done():
-	case <-timer.C:
-	case <-fresh:
+	case <-time.After(pause):
+	case <-l.fresh:
 	}
 }
 

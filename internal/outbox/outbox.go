@@ -89,15 +89,17 @@ func (d *Deliverer) Run(ctx context.Context) error {
 	d.mu.Lock()
 	d.start = func(l *lane) { wg.Go(func() { l.run(ctx) }) }
 	d.mu.Unlock()
-	for tries := 1; ; tries++ {
-		err := d.resume(ctx)
-		if err == nil || ctx.Err() != nil {
-			break
+	for tries := 1; ctx.Err() == nil; tries++ {
+		again := (<-chan time.Time)(nil)
+		if err := d.resume(ctx); err != nil && ctx.Err() == nil {
+			d.Logger.ErrorContext(ctx, "what is to be notified cannot be read", "err", err)
+			again = time.After(wait(tries))
 		}
-		d.Logger.ErrorContext(ctx, "what is to be notified cannot be read", "err", err)
-		sleep(ctx, wait(tries))
+		select {
+		case <-again:
+		case <-ctx.Done():
+		}
 	}
-	<-ctx.Done()
 	d.mu.Lock()
 	d.start = nil
 	d.mu.Unlock()
@@ -157,11 +159,4 @@ func (d *Deliverer) leave(l *lane) bool {
 func wait(tries int) time.Duration {
 	d := min(firstWait<<min(tries-1, 20), longestWait)
 	return d - rand.N(d/2)
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
-	}
 }
