@@ -4,12 +4,15 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
+	cwtypes "github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
 	"github.com/aws/aws-sdk-go-v2/service/sagemaker"
 	"github.com/aws/aws-sdk-go-v2/service/sagemaker/types"
 	"github.com/aws/aws-sdk-go-v2/service/sagemakerruntime"
@@ -120,6 +123,7 @@ func TestNotifications(t *testing.T) {
 	testNotice(t, c, r)
 	testNoticesKilled(t, s, r)
 	testReplay(t, s, r)
+	testAlarmNotice(t, s, r, topic.topic)
 }
 
 // send invokes an endpoint with a label; a status makes it fail.
@@ -227,6 +231,9 @@ func testReplay(t *testing.T, s *server, r *receiver) {
 	if !strings.Contains(dead, "/hook") || !strings.Contains(dead, "gone") {
 		t.Errorf("deferd notifications list --dead prints\n%s", dead)
 	}
+	if metrics := s.metrics(); !strings.Contains(metrics, "\ndeferd_outbox_dead 1\n") || !strings.Contains(metrics, "\ndeferd_outbox_given_up_total 1\n") {
+		t.Error("the metrics know of no dead notification")
+	}
 	r.answer(http.StatusOK)
 	replayed := s.command("notifications", "replay", "--all")
 	got := r.awaitResult(t, "/hook", "late")
@@ -234,4 +241,43 @@ func testReplay(t *testing.T, s *server, r *receiver) {
 		t.Errorf("deferd notifications replay --all prints %q, want %q", replayed, want)
 	}
 	await(t, "the outbox to be empty", func() bool { return strings.Count(s.command("notifications"), "\n") == 1 })
+}
+
+// metrics is what the console shows of them.
+func (s *server) metrics() string {
+	s.t.Helper()
+	resp, err := http.Get(s.console + "/metrics")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return string(text)
+}
+
+// testAlarmNotice has an alarm tell a topic that it is raised.
+func testAlarmNotice(t *testing.T, s *server, r *receiver, topic string) {
+	w := cloudwatch.NewFromConfig(s.awsConfig())
+	_, err := w.PutMetricAlarm(t.Context(), &cloudwatch.PutMetricAlarmInput{
+		AlarmName: aws.String("by-hand"), Namespace: aws.String("Own"), MetricName: aws.String("m"), Statistic: cwtypes.StatisticSum,
+		Period: aws.Int32(60), EvaluationPeriods: aws.Int32(1), Threshold: aws.Float64(1),
+		ComparisonOperator: cwtypes.ComparisonOperatorGreaterThanThreshold, AlarmActions: []string{topic},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = w.SetAlarmState(t.Context(), &cloudwatch.SetAlarmStateInput{AlarmName: aws.String("by-hand"), StateValue: cwtypes.StateValueAlarm, StateReason: aws.String("tried")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the topic to be told of the alarm", func() bool {
+		return slices.ContainsFunc(r.at("/topic"), func(p posted) bool {
+			var m struct{ Subject, Message string }
+			return json.Unmarshal(p.body, &m) == nil && strings.HasPrefix(m.Subject, "ALARM:") &&
+				strings.Contains(m.Message, `"AlarmName":"by-hand"`) && strings.Contains(m.Message, `"NewStateValue":"ALARM"`)
+		})
+	})
 }
