@@ -19,6 +19,7 @@ type AccessKey struct {
 	Token   string // the session token that must accompany it; "" for lasting keys
 	Service string // the only service it may be used with; "" for all
 	Created time.Time
+	Expires time.Time // when it is not valid any more; zero for never
 }
 
 // Authorize says whether a principal may perform an action (such as

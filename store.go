@@ -259,7 +259,8 @@ type InvocationQuery struct {
 	Token    string
 }
 
-// Keys keeps access keys, their secrets sealed.
+// Keys keeps access keys, their secrets sealed. One that expired a day ago may
+// be gone.
 type Keys interface {
 	PutKey(ctx context.Context, k AccessKey) error // replaces one with its ID
 	Key(ctx context.Context, id string) (AccessKey, error)

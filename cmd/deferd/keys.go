@@ -12,7 +12,7 @@ import (
 
 // prepareKeys makes the account's first access key, or checks that it is the
 // one in the credentials file, and ends the keys of instances that did not
-// survive the server.
+// survive the server. Sessions of roles go on until they expire.
 func (srv *server) prepareKeys(ctx context.Context) error {
 	account := deferd.AccountID(srv.settings.Account)
 	keys, err := srv.store.AccessKeys(ctx, account)
@@ -28,7 +28,7 @@ func (srv *server) prepareKeys(ctx context.Context) error {
 		}
 	}
 	for _, k := range keys {
-		if k.Token == "" {
+		if k.Token == "" || !k.Expires.IsZero() {
 			continue
 		}
 		if err := srv.store.DeleteKey(ctx, k.ID); err != nil {
@@ -91,6 +91,11 @@ func (srv *server) instanceEnv() func(context.Context, deferd.Model, deferd.Inst
 	}
 }
 
+// sessionKey makes an access key for somebody who assumes a role.
+func (srv *server) sessionKey(account deferd.AccountID, arn string) (deferd.AccessKey, string) {
+	return srv.keys.NewSession(account, arn, "")
+}
+
 // key finds what a signature is checked with.
 func (srv *server) key(ctx context.Context, id string) (sigv4.Key, error) {
 	k, secret, err := srv.keys.Lookup(ctx, srv.store, id)
@@ -98,7 +103,7 @@ func (srv *server) key(ctx context.Context, id string) (sigv4.Key, error) {
 		return sigv4.Key{}, err
 	}
 	return sigv4.Key{
-		ID: k.ID, Secret: secret, Token: k.Token, Service: k.Service,
+		ID: k.ID, Secret: secret, Token: k.Token, Expires: k.Expires, Service: k.Service,
 		Principal: deferd.Principal{Account: k.Account, ARN: k.ARN, AccessKey: k.ID},
 	}, nil
 }

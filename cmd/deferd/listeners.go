@@ -49,7 +49,7 @@ func (srv *server) api() http.Handler {
 		Limits: awsmodel.Limits{MaxTimeout: s.MaxTimeout, MaxTTL: s.MaxTTL, PlainWebhooks: s.plainWebhooks()}, MaxInstances: s.MaxInstances,
 		Logs:    &endpointLogs{deferd.AccountID(s.Account), srv.runtime, srv.logs},
 		History: srv.history, AlarmChanged: srv.history.AlarmChanged,
-		S3: objects, Keys: awsapi.AccessKeys{Mint: srv.keys.NewKey, Forget: srv.forgetKey}, Topics: srv.snsSurface(), Logger: srv.log, Changed: srv.scheduler.Changed, Status: srv.status, Ready: srv.ready,
+		S3: objects, Keys: awsapi.AccessKeys{Mint: srv.keys.NewKey, Session: srv.sessionKey, Forget: srv.forgetKey}, Topics: srv.snsSurface(), Logger: srv.log, Changed: srv.scheduler.Changed, Status: srv.status, Ready: srv.ready,
 	}).Handler()
 }
 

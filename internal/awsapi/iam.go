@@ -22,6 +22,10 @@ type AccessKeys struct {
 	// Nothing is stored.
 	Mint func(account deferd.AccountID, arn string) (k deferd.AccessKey, secret string)
 
+	// Session makes one with a session token, for all services. Nil: roles
+	// cannot be assumed.
+	Session func(account deferd.AccountID, arn string) (k deferd.AccessKey, secret string)
+
 	// Forget is told of every key that was deleted, so that it is refused at
 	// once.
 	Forget func(id string)
@@ -31,13 +35,15 @@ type AccessKeys struct {
 // for nothing.
 type queryOperation func(c *call, in url.Values) (result any, err error)
 
-// iam serves the part of IAM with which keys are made and ended.
+// iam serves the part of IAM with which keys are made and ended, and what is
+// asked of roles.
 func (s *Server) iam(c *call) error {
 	operations := map[string]queryOperation{
 		"CreateAccessKey": s.createAccessKey,
 		"ListAccessKeys":  s.listAccessKeys,
 		"DeleteAccessKey": s.deleteAccessKey,
 		"GetUser":         s.getUser,
+		"GetRole":         s.getRole,
 	}
 	if s.Keys.Mint == nil {
 		operations = nil
@@ -237,13 +243,7 @@ func (s *Server) getUser(c *call, in url.Values) (any, error) {
 	}
 	type user struct{ Path, UserName, UserId, Arn, CreateDate string }
 	u := user{Path: "/", UserName: o.name(), UserId: string(c.principal.Account), Arn: o.arn}
-	var first time.Time
-	for _, k := range o.keys {
-		if first.IsZero() || k.Created.Before(first) {
-			first = k.Created
-		}
-	}
-	u.CreateDate = iamTime(first)
+	u.CreateDate = iamTime(firstKey(o.keys))
 	return struct {
 		XMLName xml.Name `xml:"GetUserResult"`
 		User    user

@@ -4,6 +4,7 @@ import (
 	"encoding/xml"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -151,5 +152,26 @@ func TestSessionsHaveNoIAM(t *testing.T) {
 		if a := k.iam("Action=" + action); a.status != http.StatusForbidden || !strings.Contains(a.body, "<Code>AccessDenied</Code>") {
 			t.Errorf("%s: %d %s", action, a.status, a.body)
 		}
+	}
+}
+
+func TestGetRole(t *testing.T) {
+	k := openKeys(t)
+	a := k.iam("Action=GetRole&RoleName=Some.Role")
+	trust := "%7B%22Version%22:%222012-10-17%22%2C%22Statement%22:%5B%7B%22Effect%22:%22Allow%22%2C%22Principal%22:%7B%22AWS%22:%22arn:aws:iam::" + account +
+		":root%22%2C%22Service%22:%22sagemaker.amazonaws.com%22%7D%2C%22Action%22:%22sts:AssumeRole%22%7D%5D%7D"
+	a.check(t, 200, `<GetRoleResponse`+iamSpace+`<GetRoleResult><Role><Path>/</Path><RoleName>Some.Role</RoleName><RoleId>`+roleID(account, "Some.Role")+
+		`</RoleId><Arn>arn:aws:iam::`+account+`:role/Some.Role</Arn><CreateDate>2020-09-13T12:26:40Z</CreateDate><AssumeRolePolicyDocument>`+trust+
+		`</AssumeRolePolicyDocument><MaxSessionDuration>43200</MaxSessionDuration></Role></GetRoleResult>`+iamEnd+`GetRoleResponse>`)
+	if id := roleID(account, "Some.Role"); !regexp.MustCompile(`^AROA[A-Z2-7]{17}$`).MatchString(id) || id == roleID(account, "Other") {
+		t.Errorf("the role's ID is %s", id)
+	}
+	if got, want := k.asked[len(k.asked)-1], "iam:GetRole arn:aws:iam::"+account+":role/Some.Role"; got != want {
+		t.Errorf("asked for %q, want %q", got, want)
+	}
+	k.iam("Action=GetRole").check(t, 400, iamError("ValidationError", "1 validation error detected: Value null at &#39;roleName&#39; failed to satisfy constraint: Member must not be null"))
+	k.refusing = "iam:GetRole"
+	if a := k.iam("Action=GetRole&RoleName=r"); a.status != http.StatusForbidden {
+		t.Errorf("refused: %d %s", a.status, a.body)
 	}
 }

@@ -14,10 +14,14 @@ import (
 )
 
 // members lists what a request may say, by path: the leaves of an input's
-// type. Lists have "[]" behind their name.
+// type, as documents call them. Lists have "[]" behind their name.
 func members(input reflect.Type) (paths []string) {
 	for f := range input.Fields() {
-		paths = append(paths, below(f.Name, f.Type)...)
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if name == "" || name == "-" { // it is in the path, a header or the body
+			name = f.Name
+		}
+		paths = append(paths, below(name, f.Type)...)
 	}
 	return paths
 }

@@ -50,6 +50,7 @@ type site struct {
 	changed  []deferd.EndpointID
 	asked    []string // actions and resources that authorization was asked for
 	refusing string   // the action that is refused
+	caller   string   // the caller's ARN
 }
 
 // A store fails where its fields say so.
@@ -85,12 +86,12 @@ func open(t testing.TB, change func(*Config)) *site {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
-	s := &site{t: t, store: &store{Store: db}, keys: aws.Credentials{AccessKeyID: keyID, SecretAccessKey: secret}, log: new(bytes.Buffer)}
+	s := &site{t: t, store: &store{Store: db}, keys: aws.Credentials{AccessKeyID: keyID, SecretAccessKey: secret}, log: new(bytes.Buffer), caller: "arn:aws:iam::" + account + ":user/tester"}
 	lookUp := func(_ context.Context, id string) (sigv4.Key, error) {
 		if id != keyID {
 			return sigv4.Key{}, deferd.Errorf(deferd.NotFound, "no such key")
 		}
-		p := deferd.Principal{Account: account, ARN: "arn:aws:iam::" + account + ":user/tester", AccessKey: keyID}
+		p := deferd.Principal{Account: account, ARN: s.caller, AccessKey: keyID}
 		return sigv4.Key{ID: keyID, Secret: secret, Principal: p}, nil
 	}
 	c := Config{

@@ -3,30 +3,109 @@ package awsapi
 import (
 	"encoding/xml"
 	"fmt"
-	"net/http"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/deferd/deferd"
+	"github.com/deferd/deferd/internal/awsmodel"
 )
 
-// sts serves the one operation that clients ask who they are with.
+// sts serves the operations with which clients ask who they are, and become
+// somebody else.
 func (s *Server) sts(c *call) error {
-	action := form(c.r, c.body).Get("Action")
-	if action != "GetCallerIdentity" {
-		return &failure{
-			status: http.StatusBadRequest, code: "InvalidAction",
-			msg: fmt.Sprintf("Could not find operation %s for version 2011-06-15", action),
+	operations := map[string]queryOperation{
+		"GetCallerIdentity": s.getCallerIdentity,
+		"AssumeRole":        s.assumeRole,
+	}
+	if s.Keys.Session == nil {
+		delete(operations, "AssumeRole")
+	}
+	return c.perform(operations, "https://sts.amazonaws.com/doc/", "2011-06-15")
+}
+
+func (s *Server) getCallerIdentity(c *call, _ url.Values) (any, error) {
+	if err := c.authorize("sts:GetCallerIdentity", "*"); err != nil {
+		return nil, err
+	}
+	id := c.principal.AccessKey
+	if role, session, assumed := assumedRole(c.principal.ARN); assumed {
+		id = roleID(c.principal.Account, role) + ":" + session
+	}
+	return struct {
+		XMLName              xml.Name `xml:"GetCallerIdentityResult"`
+		Arn, UserId, Account string
+	}{Arn: c.principal.ARN, UserId: id, Account: string(c.principal.Account)}, nil
+}
+
+const (
+	// defaultSession is how long a session lasts that asks for nothing else.
+	defaultSession = time.Hour
+
+	// chainedSession is the longest that a session may have which another one
+	// asks for.
+	chainedSession = time.Hour
+)
+
+// assumeRole makes keys that end by themselves. Roles are not kept: whoever may
+// act in the account may act as any role of it.
+func (s *Server) assumeRole(c *call, values url.Values) (any, error) {
+	var in awsmodel.AssumeRoleRequest
+	if err := awsmodel.DecodeQuery(values, &in); err != nil {
+		return nil, err
+	}
+	if err := in.Validate(s.Limits); err != nil {
+		return nil, err
+	}
+	if err := refuseRestrictions(values); err != nil {
+		return nil, err
+	}
+	partition, account, role, ok := parseRole(*in.RoleArn)
+	if !ok {
+		return nil, deferd.Errorf(deferd.Invalid, "Request ARN is invalid")
+	}
+	if account != c.principal.Account {
+		return nil, deferd.Errorf(deferd.Denied, "User: %s is not authorized to perform: sts:AssumeRole on resource: %s", c.principal.ARN, *in.RoleArn)
+	}
+	if err := c.authorize("sts:AssumeRole", *in.RoleArn); err != nil {
+		return nil, err
+	}
+	life := defaultSession
+	if in.DurationSeconds != nil {
+		life = time.Duration(*in.DurationSeconds) * time.Second
+	}
+	if _, _, chained := assumedRole(c.principal.ARN); chained && life > chainedSession {
+		return nil, deferd.Errorf(deferd.Invalid, "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining")
+	}
+	arn := "arn:" + partition + ":sts::" + string(account) + ":assumed-role/" + role + "/" + *in.RoleSessionName
+	k, secret := s.Keys.Session(account, arn)
+	k.Expires = k.Created.Add(life).Truncate(time.Second) // as the answer says it
+	if err := s.Store.PutKey(c.ctx(), k); err != nil {
+		return nil, fmt.Errorf("store the keys of a session: %w", err)
+	}
+	s.Logger.InfoContext(c.ctx(), "role assumed", "access_key", k.ID, "by", c.principal.AccessKey)
+	type credentials struct{ AccessKeyId, SecretAccessKey, SessionToken, Expiration string }
+	type user struct{ AssumedRoleId, Arn string }
+	return struct {
+		XMLName         xml.Name `xml:"AssumeRoleResult"`
+		Credentials     credentials
+		AssumedRoleUser user
+	}{
+		Credentials:     credentials{k.ID, secret, k.Token, iamTime(k.Expires)},
+		AssumedRoleUser: user{roleID(account, role) + ":" + *in.RoleSessionName, arn},
+	}, nil
+}
+
+// refuseRestrictions refuses what would make a session that may do less than its
+// role, or that needs more than a key: it would be a session like any other.
+func refuseRestrictions(values url.Values) error {
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		switch name, _, _ := strings.Cut(name, "."); name {
+		case "Policy", "PolicyArns", "Tags", "TransitiveTagKeys", "SerialNumber", "TokenCode", "SourceIdentity", "ProvidedContexts", "MinimumSessionTokenSize":
+			return deferd.Errorf(deferd.Invalid, "%s is not supported here.", name)
 		}
 	}
-	if err := c.authorize("sts:GetCallerIdentity", "*"); err != nil {
-		return err
-	}
-	type identity struct{ Arn, UserId, Account string }
-	type metadata struct{ RequestId string }
-	c.respond(http.StatusOK, query.contentType(), mustXML(struct {
-		XMLName                 xml.Name `xml:"https://sts.amazonaws.com/doc/2011-06-15/ GetCallerIdentityResponse"`
-		GetCallerIdentityResult identity
-		ResponseMetadata        metadata
-	}{
-		GetCallerIdentityResult: identity{c.principal.ARN, c.principal.AccessKey, string(c.principal.Account)},
-		ResponseMetadata:        metadata{c.id},
-	}))
 	return nil
 }

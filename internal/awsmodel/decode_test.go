@@ -173,8 +173,8 @@ func TestOperations(t *testing.T) {
 			}
 		}
 	}
-	if n != 21 {
-		t.Errorf("%d operations, want 21", n)
+	if n != 22 {
+		t.Errorf("%d operations, want 22", n)
 	}
 }
 

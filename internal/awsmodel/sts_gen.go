@@ -7,12 +7,73 @@ package awsmodel
 // STSOperations returns the operations of the service, sorted by name.
 func STSOperations() []Operation {
 	return []Operation{
+		{"AssumeRole", "POST", "/", 200, func() Input { return new(AssumeRoleRequest) }},
 		{"GetCallerIdentity", "POST", "/", 200, func() Input { return new(GetCallerIdentityRequest) }},
 	}
 }
 
+// Validate checks a request to AssumeRole.
+func (x *AssumeRoleRequest) Validate(l Limits) error { return validate(x, l) }
+
 // Validate checks a request to GetCallerIdentity.
 func (x *GetCallerIdentityRequest) Validate(l Limits) error { return validate(x, l) }
+
+// AssumeRoleRequest is AWS's structure of that name.
+type AssumeRoleRequest struct {
+	RoleArn                 *string                `json:"RoleArn,omitempty"`
+	RoleSessionName         *string                `json:"RoleSessionName,omitempty"`
+	PolicyArns              []PolicyDescriptorType `json:"PolicyArns,omitzero"`
+	Policy                  *string                `json:"Policy,omitempty"`
+	DurationSeconds         *int32                 `json:"DurationSeconds,omitempty"`
+	Tags                    []SessionTag           `json:"Tags,omitzero"`
+	TransitiveTagKeys       []string               `json:"TransitiveTagKeys,omitzero"`
+	ExternalId              *string                `json:"ExternalId,omitempty"`
+	SerialNumber            *string                `json:"SerialNumber,omitempty"`
+	TokenCode               *string                `json:"TokenCode,omitempty"`
+	SourceIdentity          *string                `json:"SourceIdentity,omitempty"`
+	ProvidedContexts        []ProvidedContext      `json:"ProvidedContexts,omitzero"`
+	MinimumSessionTokenSize *int32                 `json:"MinimumSessionTokenSize,omitempty"`
+}
+
+func (x *AssumeRoleRequest) check(c *checker) {
+	c.text("roleArn", x.RoleArn, true, &stsarnType)
+	c.text("roleSessionName", x.RoleSessionName, true, &stsroleSessionNameType)
+	checkStructs(c, "policyArns", x.PolicyArns, false, &stspolicyDescriptorListType)
+	c.text("policy", x.Policy, false, &stsunrestrictedSessionPolicyDocumentType)
+	checkNumber(c, "durationSeconds", x.DurationSeconds, false, &stsroleDurationSecondsType)
+	checkStructs(c, "tags", x.Tags, false, &ststagListType)
+	c.texts("transitiveTagKeys", x.TransitiveTagKeys, false, &ststagKeyListType, &ststagKeyType)
+	c.text("externalId", x.ExternalId, false, &stsexternalIdType)
+	c.text("serialNumber", x.SerialNumber, false, &stsserialNumberType)
+	c.text("tokenCode", x.TokenCode, false, &ststokenCodeType)
+	c.text("sourceIdentity", x.SourceIdentity, false, &stssourceIdentityType)
+	checkStructs(c, "providedContexts", x.ProvidedContexts, false, &stsProvidedContextsListType)
+	checkNumber(c, "minimumSessionTokenSize", x.MinimumSessionTokenSize, false, &stsminimumSessionTokenSizeType)
+}
+
+// AssumeRoleResponse is AWS's structure of that name.
+type AssumeRoleResponse struct {
+	Credentials             *Credentials     `json:"Credentials,omitempty"`
+	AssumedRoleUser         *AssumedRoleUser `json:"AssumedRoleUser,omitempty"`
+	PackedPolicySize        *int32           `json:"PackedPolicySize,omitempty"`
+	SourceIdentity          *string          `json:"SourceIdentity,omitempty"`
+	SessionTokenUtilization *int32           `json:"SessionTokenUtilization,omitempty"`
+	SessionTokenSize        *int32           `json:"SessionTokenSize,omitempty"`
+}
+
+// AssumedRoleUser is AWS's structure of that name.
+type AssumedRoleUser struct {
+	AssumedRoleId *string `json:"AssumedRoleId,omitempty"`
+	Arn           *string `json:"Arn,omitempty"`
+}
+
+// Credentials is AWS's structure of that name.
+type Credentials struct {
+	AccessKeyId     *string    `json:"AccessKeyId,omitempty"`
+	SecretAccessKey *string    `json:"SecretAccessKey,omitempty"`
+	SessionToken    *string    `json:"SessionToken,omitempty"`
+	Expiration      *Timestamp `json:"Expiration,omitempty"`
+}
 
 // GetCallerIdentityRequest is AWS's structure of that name.
 type GetCallerIdentityRequest struct {
@@ -27,3 +88,66 @@ type GetCallerIdentityResponse struct {
 	Account *string `json:"Account,omitempty"`
 	Arn     *string `json:"Arn,omitempty"`
 }
+
+// PolicyDescriptorType is AWS's structure of that name.
+type PolicyDescriptorType struct {
+	Arn *string `json:"arn,omitempty"`
+}
+
+func (x *PolicyDescriptorType) check(c *checker) {
+	c.text("arn", x.Arn, false, &stsarnType)
+}
+
+// ProvidedContext is AWS's structure of that name.
+type ProvidedContext struct {
+	ProviderArn      *string `json:"ProviderArn,omitempty"`
+	ContextAssertion *string `json:"ContextAssertion,omitempty"`
+}
+
+func (x *ProvidedContext) check(c *checker) {
+	c.text("providerArn", x.ProviderArn, false, &stsarnType)
+	c.text("contextAssertion", x.ContextAssertion, false, &stscontextAssertionType)
+}
+
+// SessionTag is AWS's structure Tag.
+type SessionTag struct {
+	Key   *string `json:"Key,omitempty"`
+	Value *string `json:"Value,omitempty"`
+}
+
+func (x *SessionTag) check(c *checker) {
+	c.text("key", x.Key, true, &ststagKeyType)
+	c.text("value", x.Value, true, &ststagValueType)
+}
+
+var stsProvidedContextsListType = constraint{shape: "sts.ProvidedContextsListType", min: to(1), max: to(5)}
+
+var stsarnType = constraint{shape: "sts.arnType", min: to(20), max: to(2048), pattern: newPattern(`[\u0009\u000A\u000D\u0020-\u007E\u0085\u00A0-\uD7FF\uE000-\uFFFD\u10000-\u10FFFF]+`, `[\x{0009}\x{000A}\x{000D}\x{0020}-\x{007E}\x{0085}\x{00A0}-\x{D7FF}\x{E000}-\x{FFFD}\x{1000}0-\x{10FF}FF]+`)}
+
+var stscontextAssertionType = constraint{shape: "sts.contextAssertionType", min: to(4), max: to(2048)}
+
+var stsexternalIdType = constraint{shape: "sts.externalIdType", min: to(2), max: to(1224), pattern: newPattern(`[\w+=,.@:\/-]*`, `[\w+=,.@:\/-]*`)}
+
+var stsminimumSessionTokenSizeType = constraint{shape: "sts.minimumSessionTokenSizeType", min: to(0), max: to(4096)}
+
+var stspolicyDescriptorListType = constraint{shape: "sts.policyDescriptorListType"}
+
+var stsroleDurationSecondsType = constraint{shape: "sts.roleDurationSecondsType", min: to(900), max: to(43200)}
+
+var stsroleSessionNameType = constraint{shape: "sts.roleSessionNameType", min: to(2), max: to(64), pattern: newPattern(`[\w+=,.@-]*`, `[\w+=,.@-]*`)}
+
+var stsserialNumberType = constraint{shape: "sts.serialNumberType", min: to(9), max: to(256), pattern: newPattern(`[\w+=/:,.@-]*`, `[\w+=/:,.@-]*`)}
+
+var stssourceIdentityType = constraint{shape: "sts.sourceIdentityType", min: to(2), max: to(64), pattern: newPattern(`[\w+=,.@-]*`, `[\w+=,.@-]*`)}
+
+var ststagKeyListType = constraint{shape: "sts.tagKeyListType", max: to(50)}
+
+var ststagKeyType = constraint{shape: "sts.tagKeyType", min: to(1), max: to(128), pattern: newPattern(`[\p{L}\p{Z}\p{N}_.:/=+\-@]+`, `[\p{L}\p{Z}\p{N}_.:/=+\-@]+`)}
+
+var ststagListType = constraint{shape: "sts.tagListType", max: to(50)}
+
+var ststagValueType = constraint{shape: "sts.tagValueType", min: to(0), max: to(256), pattern: newPattern(`[\p{L}\p{Z}\p{N}_.:/=+\-@]*`, `[\p{L}\p{Z}\p{N}_.:/=+\-@]*`)}
+
+var ststokenCodeType = constraint{shape: "sts.tokenCodeType", min: to(6), max: to(6), pattern: newPattern(`[\d]*`, `[\d]*`)}
+
+var stsunrestrictedSessionPolicyDocumentType = constraint{shape: "sts.unrestrictedSessionPolicyDocumentType", min: to(1), pattern: newPattern(`[\u0009\u000A\u000D\u0020-\u00FF]+`, `[\x{0009}\x{000A}\x{000D}\x{0020}-\x{00FF}]+`)}

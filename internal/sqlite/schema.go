@@ -265,6 +265,10 @@ CREATE INDEX notice_waiting ON notice (since) WHERE due IS NOT NULL;
 CREATE INDEX notice_account ON notice (account, seq);
 CREATE INDEX notice_dead ON notice (account, seq) WHERE due IS NULL;
 CREATE INDEX notice_died ON notice (since) WHERE due IS NULL;
+`, `
+-- Keys of sessions end by themselves.
+ALTER TABLE access_key ADD COLUMN expires INTEGER;
+CREATE INDEX access_key_expires ON access_key (expires) WHERE expires IS NOT NULL;
 `}
 
 // check refuses a file that is not ours, or that a newer deferd wrote.

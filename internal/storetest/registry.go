@@ -304,7 +304,7 @@ var registryTests = map[string]func(*testing.T, *fixture){
 		}
 	},
 	"access keys": func(t *testing.T, x *fixture) {
-		k := deferd.AccessKey{ID: "AKIA1", Account: account, ARN: "arn", Sealed: []byte{1, 2}, Token: "t", Service: "s3", Created: x.Now()}
+		k := deferd.AccessKey{ID: "AKIA1", Account: account, ARN: "arn", Sealed: []byte{1, 2}, Token: "t", Service: "s3", Created: x.Now(), Expires: x.Now().Add(time.Hour)}
 		must(t, x.PutKey(t.Context(), k))
 		got, err := x.Key(t.Context(), "AKIA1")
 		must(t, err)

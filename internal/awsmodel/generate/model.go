@@ -35,7 +35,7 @@ var services = []service{
 		"UpdateEndpoint", "UpdateEndpointWeightsAndCapacities",
 		"AddTags", "ListTags", "DeleteTags",
 	}, nil},
-	{"sts", "STS", "sts/2011-06-15", []string{"GetCallerIdentity"}, nil},
+	{"sts", "STS", "sts/2011-06-15", []string{"GetCallerIdentity", "AssumeRole"}, map[string]string{"Tag": "SessionTag"}},
 	{"autoscaling", "AutoScaling", "application-autoscaling/2016-02-06", []string{
 		"RegisterScalableTarget", "DeregisterScalableTarget", "DescribeScalableTargets",
 		"PutScalingPolicy", "DeleteScalingPolicy", "DescribeScalingPolicies", "DescribeScalingActivities",
