@@ -89,13 +89,7 @@ func (w walk) run(t *testing.T, c *column) {
 	s := startServer(t)
 	ctx, cancel := context.WithTimeout(t.Context(), walkTime)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
-	cmd.WaitDelay = patience
-	cmd.Env = slices.Concat(s.environment(), env, []string{
-		"DEFERD_WALK_NAME=walk-" + strings.ReplaceAll(w.client, ".", "-"), "DEFERD_WALK_IMAGE=" + image,
-		// HOME is elsewhere, so that nobody's AWS configuration has a say.
-		"HOME=" + t.TempDir(), "PATH=" + os.Getenv("PATH"), "LANG=C.UTF-8", "AWS_EC2_METADATA_DISABLED=true",
-	})
+	cmd := w.on(ctx, s, command, env)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -114,6 +108,18 @@ func (w walk) run(t *testing.T, c *column) {
 	}
 	s.t = t
 	s.awaitNoModels()
+}
+
+// on returns the command with which the walk goes through a server.
+func (w walk) on(ctx context.Context, s *server, command, env []string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
+	cmd.WaitDelay = patience
+	cmd.Env = slices.Concat(s.environment(), env, []string{
+		"DEFERD_WALK_NAME=walk-" + strings.ReplaceAll(w.client, ".", "-"), "DEFERD_WALK_IMAGE=" + image,
+		// HOME is elsewhere, so that nobody's AWS configuration has a say.
+		"HOME=" + s.t.TempDir(), "PATH=" + os.Getenv("PATH"), "LANG=C.UTF-8", "AWS_EC2_METADATA_DISABLED=true",
+	})
+	return cmd
 }
 
 // required reports whether DEFERD_TEST_REQUIRE has the word.
