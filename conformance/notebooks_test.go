@@ -14,6 +14,7 @@ var notebooks = []struct {
 	{"walk-through", walk{"boto3", pythonWalk("notebook_boto3.py", "DEFERD_BOTO3_PYTHON", "boto3")}},
 	{"inline", walk{"boto3", pythonWalk("notebook_inline.py", "DEFERD_BOTO3_PYTHON", "boto3")}},
 	{"SDK", walk{"sagemaker", pythonWalk("notebook_sdk.py", "DEFERD_SAGEMAKER_PYTHON", "sagemaker<3")}},
+	{"SDK 3", walk{"sagemaker3", pythonWalk("notebook_sdk3.py", "DEFERD_SAGEMAKER3_PYTHON", "sagemaker>=3")}},
 }
 
 // TestNotebooks runs each against a server of its own, whose scaling periods
