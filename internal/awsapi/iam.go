@@ -39,11 +39,12 @@ type queryOperation func(c *call, in url.Values) (result any, err error)
 // asked of roles.
 func (s *Server) iam(c *call) error {
 	operations := map[string]queryOperation{
-		"CreateAccessKey": s.createAccessKey,
-		"ListAccessKeys":  s.listAccessKeys,
-		"DeleteAccessKey": s.deleteAccessKey,
-		"GetUser":         s.getUser,
-		"GetRole":         s.getRole,
+		"CreateAccessKey":         s.createAccessKey,
+		"ListAccessKeys":          s.listAccessKeys,
+		"DeleteAccessKey":         s.deleteAccessKey,
+		"GetUser":                 s.getUser,
+		"GetRole":                 s.getRole,
+		"SimulatePrincipalPolicy": s.simulatePolicy,
 	}
 	if s.Keys.Mint == nil {
 		operations = nil

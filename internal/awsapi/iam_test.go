@@ -175,3 +175,37 @@ func TestGetRole(t *testing.T) {
 		t.Errorf("refused: %d %s", a.status, a.body)
 	}
 }
+
+func TestSimulatePrincipalPolicy(t *testing.T) {
+	k := openKeys(t)
+	const ask = "Action=SimulatePrincipalPolicy&PolicySourceArn=arn:aws:iam::" + account + ":role/r"
+	k.refusing = "s3:PutObject"
+	result := func(action, resource, decision string) string {
+		return "<member><EvalActionName>" + action + "</EvalActionName><EvalResourceName>" + resource + "</EvalResourceName><EvalDecision>" + decision + "</EvalDecision></member>"
+	}
+	k.iam(ask+"&ActionNames.member.1=s3:GetObject&ActionNames.member.2=s3:PutObject").check(t, 200, `<SimulatePrincipalPolicyResponse`+iamSpace+
+		`<SimulatePrincipalPolicyResult><EvaluationResults>`+result("s3:GetObject", "*", "allowed")+result("s3:PutObject", "*", "implicitDeny")+
+		`</EvaluationResults><IsTruncated>false</IsTruncated></SimulatePrincipalPolicyResult>`+iamEnd+`SimulatePrincipalPolicyResponse>`)
+	a := k.iam(ask + "&ActionNames.member.1=s3:GetObject&ResourceArns.member.1=a&ResourceArns.member.2=b")
+	if want := result("s3:GetObject", "a", "allowed") + result("s3:GetObject", "b", "allowed"); !strings.Contains(a.body, want) {
+		t.Errorf("got %s, want %s", a.body, want)
+	}
+	for _, tt := range []struct {
+		name, query string
+		status      int
+	}{
+		{"no action", ask, 400},
+		{"no principal", "Action=SimulatePrincipalPolicy&ActionNames.member.1=s3:GetObject", 400},
+		{"no principal's ARN", "Action=SimulatePrincipalPolicy&ActionNames.member.1=s3:GetObject&PolicySourceArn=arn:aws:s3:::some-bucket-or-other", 400},
+		{"another account's", "Action=SimulatePrincipalPolicy&ActionNames.member.1=s3:GetObject&PolicySourceArn=arn:aws:iam::999999999999:role/r", 403},
+		{"a policy", ask + "&ActionNames.member.1=s3:GetObject&PolicyInputList.member.1=%7B%7D", 400},
+	} {
+		if a := k.iam(tt.query); a.status != tt.status {
+			t.Errorf("%s: %d %s, want %d", tt.name, a.status, a.body, tt.status)
+		}
+	}
+	k.refusing = "iam:SimulatePrincipalPolicy"
+	if a := k.iam(ask + "&ActionNames.member.1=s3:GetObject"); a.status != http.StatusForbidden {
+		t.Errorf("refused: %d %s", a.status, a.body)
+	}
+}

@@ -498,7 +498,7 @@ func TestParityOfIAM(t *testing.T) {
 			t.Errorf("%s is known: %v, want %v", operation, known, want)
 		}
 	}
-	if len(named) != 5 {
-		t.Errorf("the table names %v, want five operations", named)
+	if len(named) != 6 {
+		t.Errorf("the table names %v, want six operations", named)
 	}
 }

@@ -49,6 +49,12 @@ const (
 	chainedSession = time.Hour
 )
 
+// restrictions are the parameters with which a session may do less than its role,
+// or needs more than a key: it would be a session like any other.
+var restrictions = []string{
+	"Policy", "PolicyArns", "Tags", "TransitiveTagKeys", "SerialNumber", "TokenCode", "SourceIdentity", "ProvidedContexts", "MinimumSessionTokenSize",
+}
+
 // assumeRole makes keys that end by themselves. Roles are not kept: whoever may
 // act in the account may act as any role of it.
 func (s *Server) assumeRole(c *call, values url.Values) (any, error) {
@@ -59,7 +65,7 @@ func (s *Server) assumeRole(c *call, values url.Values) (any, error) {
 	if err := in.Validate(s.Limits); err != nil {
 		return nil, err
 	}
-	if err := refuseRestrictions(values); err != nil {
+	if err := refuseParameters(values, restrictions...); err != nil {
 		return nil, err
 	}
 	partition, account, role, ok := parseRole(*in.RoleArn)
@@ -98,12 +104,11 @@ func (s *Server) assumeRole(c *call, values url.Values) (any, error) {
 	}, nil
 }
 
-// refuseRestrictions refuses what would make a session that may do less than its
-// role, or that needs more than a key: it would be a session like any other.
-func refuseRestrictions(values url.Values) error {
-	for _, name := range slices.Sorted(maps.Keys(values)) {
-		switch name, _, _ := strings.Cut(name, "."); name {
-		case "Policy", "PolicyArns", "Tags", "TransitiveTagKeys", "SerialNumber", "TokenCode", "SourceIdentity", "ProvidedContexts", "MinimumSessionTokenSize":
+// refuseParameters refuses a request that has one of the parameters: to leave it
+// out would be to do another thing than was asked for.
+func refuseParameters(in url.Values, names ...string) error {
+	for _, name := range slices.Sorted(maps.Keys(in)) {
+		if name, _, _ := strings.Cut(name, "."); slices.Contains(names, name) {
 			return deferd.Errorf(deferd.Invalid, "%s is not supported here.", name)
 		}
 	}
