@@ -6,6 +6,7 @@ from urllib.parse import urlparse
 import boto3
 from botocore.exceptions import ClientError
 
+import topics
 from steps import ACCOUNT, IMAGE, NAME, PATIENCE, expect, expect_in, until
 
 VARIANT = "variant1"
@@ -21,7 +22,6 @@ sagemaker = boto3.client("sagemaker")
 runtime = boto3.client("sagemaker-runtime")
 scaling = boto3.client("application-autoscaling")
 cloudwatch = boto3.client("cloudwatch")
-sns = boto3.client("sns")
 
 
 def upload(key, data, content_type):
@@ -43,11 +43,6 @@ def read(location):
     return until(location, ask)
 
 
-def topic(name):
-    """Makes a topic, or finds the one that there is."""
-    return sns.create_topic(Name=f"{NAME}-{name}")["TopicArn"]
-
-
 def create(role):
     sagemaker.create_model(ModelName=NAME, ExecutionRoleArn=role, PrimaryContainer={"Image": IMAGE, "Environment": {"SOME": ""}})
     sagemaker.create_endpoint_config(
@@ -56,7 +51,7 @@ def create(role):
         AsyncInferenceConfig={
             "OutputConfig": {
                 "S3OutputPath": f"s3://{NAME}/output",
-                "NotificationConfig": {"SuccessTopic": topic("done"), "ErrorTopic": topic("failed")},
+                "NotificationConfig": {"SuccessTopic": topics.create(f"{NAME}-done"), "ErrorTopic": topics.create(f"{NAME}-failed")},
             },
             "ClientConfig": {"MaxConcurrentInvocationsPerInstance": 4},
         },
@@ -123,6 +118,9 @@ def invoke():
     expect(answer["ResponseMetadata"]["HTTPStatusCode"], 202)
     expect(answer.get("FailureLocation"), None)
     expect(read(answer["OutputLocation"]), b"0 1:2 3:4")
+    notice = topics.next_result(f"{NAME}-done")
+    expect((notice["invocationStatus"], notice["inferenceId"]), ("Completed", answer["InferenceId"]))
+    expect(notice["responseParameters"], {"contentType": "text/libsvm", "outputLocation": answer["OutputLocation"]})
 
     # Twenty-five are more than one instance is to have before it: others come to help.
     answers = [
@@ -132,8 +130,14 @@ def invoke():
     until("another instance", lambda: desired() > 1 or None)
     for i, answer in enumerate(answers):
         expect(read(answer["OutputLocation"]), b"%d" % i)
+    expect({topics.next_result(f"{NAME}-done")["inferenceId"] for _ in answers}, {a["InferenceId"] for a in answers})
     causes = [a["Cause"] for a in scaling.describe_scaling_activities(ServiceNamespace="sagemaker", ResourceId=TARGET["ResourceId"])["ScalingActivities"]]
     expect_in("AlarmHigh", causes[-1])
+
+    answer = runtime.invoke_endpoint_async(EndpointName=NAME, InputLocation=location, CustomAttributes="status=500")
+    notice = topics.next_result(f"{NAME}-failed")
+    expect((notice["invocationStatus"], notice["inferenceId"]), ("Failed", answer["InferenceId"]))
+    expect("responseParameters" in notice, False)  # there is no path for failures
 
 
 def desired():
@@ -149,8 +153,7 @@ def delete():
     sagemaker.get_waiter("endpoint_deleted").wait(EndpointName=NAME, WaiterConfig=EACH_SECOND)
     sagemaker.delete_endpoint_config(EndpointConfigName=NAME)
     sagemaker.delete_model(ModelName=NAME)
-    for name in ("done", "failed"):
-        sns.delete_topic(TopicArn=topic(name))
+    topics.delete()
     bucket = boto3.resource("s3").Bucket(NAME)
     bucket.objects.all().delete()
     bucket.delete()

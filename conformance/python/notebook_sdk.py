@@ -3,6 +3,7 @@
 Nothing of the SDK is patched. Where the server is, it knows from its environment.
 """
 
+import base64
 import io
 import json
 import logging
@@ -20,7 +21,8 @@ from sagemaker.predictor import Predictor
 from sagemaker.predictor_async import AsyncPredictor
 from sagemaker.serializers import JSONSerializer
 
-from notebook_boto3 import TARGET, sns, topic
+import topics
+from notebook_boto3 import TARGET
 from steps import ACCOUNT, IMAGE, NAME, expect, expect_in, until
 
 WAITER = WaiterConfig(max_attempts=200, delay=0.1)  # for so long a thread looks for a failure, too
@@ -50,8 +52,8 @@ def deploy(data, role):
         async_inference_config=AsyncInferenceConfig(
             max_concurrent_invocations_per_instance=2,
             notification_config={
-                "SuccessTopic": topic("done"),
-                "ErrorTopic": topic("failed"),
+                "SuccessTopic": topics.create(f"{NAME}-done"),
+                "ErrorTopic": topics.create(f"{NAME}-failed"),
                 "IncludeInferenceResponseIn": ["SUCCESS_NOTIFICATION_TOPIC"],
             },
         ),
@@ -69,6 +71,7 @@ def deploy(data, role):
 def predict(predictor):
     question = {"inputs": "What is the answer?"}
     expect(predictor.predict(question, waiter_config=WAITER), question)
+    expect(topics.next_result(f"{NAME}-done")["invocationStatus"], "Completed")
 
     # With the location of an input, and without one of its type: the object has it.
     location = session.upload_string_as_file_body(json.dumps(question), session.default_bucket(), f"{NAME}/in.json")
@@ -81,6 +84,9 @@ def predict(predictor):
     except ObjectNotExistedError:
         pass
     expect(response.get_result(WAITER), question)
+    notice = topics.next_result(f"{NAME}-done")
+    expect((notice["inferenceId"], notice["responseParameters"]["outputLocation"]), ("of the notebook", response.output_path))
+    expect(json.loads(base64.b64decode(notice["responseBody"]["content"])), question)
     expect(predictor.predict_async(input_path=location).get_result(WAITER), question)
 
     response = predictor.predict_async(question, initial_args={"ContentType": "application/json", "CustomAttributes": "status=500"})
@@ -90,6 +96,7 @@ def predict(predictor):
             raise AssertionError("a failure has a result")
         except AsyncInferenceModelError as e:
             expect_in("What is the answer?", str(e))
+    expect(topics.next_result(f"{NAME}-failed")["responseParameters"], {"failureLocation": response.failure_path})
 
 
 def scale():
@@ -170,8 +177,7 @@ def delete(predictor, config):
     client.get_waiter("endpoint_deleted").wait(EndpointName=NAME, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
     for kind, found in (("models", "Models"), ("endpoint_configs", "EndpointConfigs"), ("endpoints", "Endpoints")):
         expect(getattr(client, f"list_{kind}")()[found], [])
-    for name in ("done", "failed"):
-        sns.delete_topic(TopicArn=topic(name))
+    topics.delete()
     boto3.resource("s3").Bucket(session.default_bucket()).objects.all().delete()
 
 
