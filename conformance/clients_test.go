@@ -110,6 +110,20 @@ func (w walk) run(t *testing.T, c *column) {
 	s.awaitNoModels()
 }
 
+// ready prepares the walk. Where its client cannot be had it skips the test,
+// unless the client is required.
+func (w walk) ready(t *testing.T) (command, env []string) {
+	t.Helper()
+	command, env, err := w.prepare(t)
+	if err != nil && required(w.client) {
+		t.Fatalf("%s is required: %v", w.client, err)
+	}
+	if err != nil {
+		t.Skipf("%s cannot be had here: %v", w.client, err)
+	}
+	return command, env
+}
+
 // on returns the command with which the walk goes through a server.
 func (w walk) on(ctx context.Context, s *server, command, env []string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)

@@ -24,13 +24,7 @@ func TestNotebooks(t *testing.T) {
 	for _, w := range notebooks {
 		t.Run(w.name, func(t *testing.T) {
 			t.Parallel()
-			command, env, err := w.prepare(t)
-			if err != nil {
-				if required(w.client) {
-					t.Fatalf("%s is required: %v", w.client, err)
-				}
-				t.Skipf("%s cannot be had here: %v", w.client, err)
-			}
+			command, env := w.ready(t)
 			s := newServer(t)
 			s.args = []string{"--scaling-period", "300ms"}
 			s.start()

@@ -8,7 +8,6 @@ import (
 	"maps"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -374,21 +373,13 @@ func TestSNSWithClients(t *testing.T) {
 	} {
 		t.Run(w.client, func(t *testing.T) {
 			t.Parallel()
-			command, env, err := w.prepare(t)
-			if err != nil {
-				if required(w.client) {
-					t.Fatalf("%s is required: %v", w.client, err)
-				}
-				t.Skipf("%s cannot be had here: %v", w.client, err)
-			}
+			command, env := w.ready(t)
 			s := newServer(t)
 			s.args = w.args
 			s.start()
 			ctx, cancel := context.WithTimeout(t.Context(), walkTime)
 			defer cancel()
-			cmd := exec.CommandContext(ctx, command[0], command[1:]...)
-			cmd.WaitDelay = patience
-			cmd.Env = slices.Concat(s.environment(), env, w.env, []string{"HOME=" + t.TempDir(), "PATH=" + os.Getenv("PATH"), "AWS_EC2_METADATA_DISABLED=true"})
+			cmd := w.on(ctx, s, command, slices.Concat(env, w.env))
 			if out, err := cmd.CombinedOutput(); err != nil {
 				t.Errorf("%v\n%s", err, out)
 			}

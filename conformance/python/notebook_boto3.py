@@ -62,34 +62,34 @@ def create(role):
     expect(described["AsyncInferenceConfig"]["ClientConfig"], {"MaxConcurrentInvocationsPerInstance": 4})
 
 
-def scale():
-    """Lets the endpoint have up to five instances, and none when there is nothing to do."""
-    scaling.register_scalable_target(**TARGET, MinCapacity=0, MaxCapacity=5)
+def scale(target, most, backlog, scale_in, scale_out):
+    """Lets the endpoint have so many instances, one for so much of a backlog, and none when there is nothing to do."""
+    scaling.register_scalable_target(**target, MinCapacity=0, MaxCapacity=most)
     tracking = scaling.put_scaling_policy(
-        **TARGET,
+        **target,
         PolicyName="backlog",
         PolicyType="TargetTrackingScaling",
         TargetTrackingScalingPolicyConfiguration={
-            "TargetValue": 5.0,
+            "TargetValue": backlog,
             "CustomizedMetricSpecification": {
                 "MetricName": "ApproximateBacklogSizePerInstance",
                 "Namespace": "AWS/SageMaker",
                 "Dimensions": [{"Name": "EndpointName", "Value": NAME}],
                 "Statistic": "Average",
             },
-            "ScaleInCooldown": 600,
-            "ScaleOutCooldown": 300,
+            "ScaleInCooldown": scale_in,
+            "ScaleOutCooldown": scale_out,
         },
     )
     expect(len(tracking["Alarms"]), 2)
     step = scaling.put_scaling_policy(
-        **TARGET,
+        **target,
         PolicyName="first-request",
         PolicyType="StepScaling",
         StepScalingPolicyConfiguration={
             "AdjustmentType": "ChangeInCapacity",
             "MetricAggregationType": "Average",
-            "Cooldown": 300,
+            "Cooldown": scale_out,
             "StepAdjustments": [{"MetricIntervalLowerBound": 0, "ScalingAdjustment": 1}],
         },
     )
@@ -144,10 +144,14 @@ def desired():
     return sagemaker.describe_endpoint(EndpointName=NAME)["ProductionVariants"][0]["DesiredInstanceCount"]
 
 
-def delete():
-    scaling.deregister_scalable_target(**TARGET)
+def stop_scaling(target):
+    scaling.deregister_scalable_target(**target)
     cloudwatch.delete_alarms(AlarmNames=[NAME])
     expect(cloudwatch.describe_alarms()["MetricAlarms"], [])
+
+
+def delete():
+    stop_scaling(TARGET)
     sagemaker.get_waiter("endpoint_in_service").wait(EndpointName=NAME, WaiterConfig=EACH_SECOND)
     sagemaker.delete_endpoint(EndpointName=NAME)
     sagemaker.get_waiter("endpoint_deleted").wait(EndpointName=NAME, WaiterConfig=EACH_SECOND)
@@ -163,6 +167,6 @@ if __name__ == "__main__":
     expect(boto3.client("sts").get_caller_identity()["Account"], ACCOUNT)
     s3.create_bucket(Bucket=NAME)
     create(boto3.client("iam").get_role(RoleName="sagemaker-execution")["Role"]["Arn"])
-    scale()
+    scale(TARGET, most=5, backlog=5.0, scale_in=600, scale_out=300)
     invoke()
     delete()

@@ -22,7 +22,7 @@ from sagemaker.predictor_async import AsyncPredictor
 from sagemaker.serializers import JSONSerializer
 
 import topics
-from notebook_boto3 import TARGET
+from notebook_boto3 import TARGET, scale, stop_scaling
 from steps import ACCOUNT, IMAGE, NAME, expect, expect_in, until
 
 WAITER = WaiterConfig(max_attempts=200, delay=0.1)  # for so long a thread looks for a failure, too
@@ -99,50 +99,9 @@ def predict(predictor):
     expect(topics.next_result(f"{NAME}-failed")["responseParameters"], {"failureLocation": response.failure_path})
 
 
-def scale():
-    scaling, cloudwatch = boto3.client("application-autoscaling"), boto3.client("cloudwatch")
-    scaling.register_scalable_target(**RESOURCE, MinCapacity=0, MaxCapacity=2)
-    scaling.put_scaling_policy(
-        **RESOURCE,
-        PolicyName="backlog",
-        PolicyType="TargetTrackingScaling",
-        TargetTrackingScalingPolicyConfiguration={
-            "TargetValue": 2.0,
-            "CustomizedMetricSpecification": {
-                "MetricName": "ApproximateBacklogSizePerInstance",
-                "Namespace": "AWS/SageMaker",
-                "Dimensions": [{"Name": "EndpointName", "Value": NAME}],
-                "Statistic": "Average",
-            },
-            "ScaleInCooldown": 1,
-            "ScaleOutCooldown": 1,
-        },
-    )
-    step = scaling.put_scaling_policy(
-        **RESOURCE,
-        PolicyName="first-request",
-        PolicyType="StepScaling",
-        StepScalingPolicyConfiguration={
-            "AdjustmentType": "ChangeInCapacity",
-            "MetricAggregationType": "Average",
-            "Cooldown": 1,
-            "StepAdjustments": [{"MetricIntervalLowerBound": 0, "ScalingAdjustment": 1}],
-        },
-    )
-    cloudwatch.put_metric_alarm(
-        AlarmName=NAME,
-        MetricName="HasBacklogWithoutCapacity",
-        Namespace="AWS/SageMaker",
-        Statistic="Average",
-        EvaluationPeriods=2,
-        DatapointsToAlarm=2,
-        Threshold=1,
-        ComparisonOperator="GreaterThanOrEqualToThreshold",
-        TreatMissingData="missing",
-        Dimensions=[{"Name": "EndpointName", "Value": NAME}],
-        Period=60,
-        AlarmActions=[step["PolicyARN"]],
-    )
+def rest():
+    """Has the endpoint come to zero instances by itself."""
+    scale(RESOURCE, most=2, backlog=2.0, scale_in=1, scale_out=1)
     until("an endpoint at rest", lambda: instances() == 0 or None)
 
 
@@ -152,8 +111,7 @@ def instances():
 
 def wake(predictor):
     expect(predictor.predict("good morning", waiter_config=WAITER), "good morning")
-    boto3.client("application-autoscaling").deregister_scalable_target(**RESOURCE)
-    boto3.client("cloudwatch").delete_alarms(AlarmNames=[NAME])
+    stop_scaling(RESOURCE)
     session.wait_for_endpoint(NAME, poll=1)
 
 
@@ -187,6 +145,6 @@ if __name__ == "__main__":
     # Off SageMaker, notebooks look their role up.
     predictor = deploy(package(), boto3.client("iam").get_role(RoleName="sagemaker-execution")["Role"]["Arn"])
     predict(predictor)
-    scale()
+    rest()
     wake(predictor)
     delete(predictor, update(predictor))
