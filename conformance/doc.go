@@ -18,6 +18,10 @@
 // its walk is skipped, unless DEFERD_TEST_REQUIRE has its name among its words.
 // Variables name what is there already: see walks_test.go.
 //
+// TestNotebooks goes the ways of AWS's notebooks with programs in python, which
+// end where a client is told what AWS would not tell it; TestTerraform makes the
+// calls of Terraform's provider.
+//
 // TestPowerLoss needs strace and is skipped without it, unless
 // DEFERD_TEST_REQUIRE contains strace. DEFERD_POWERLOSS=long tries every cut.
 package conformance
