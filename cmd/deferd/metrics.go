@@ -50,12 +50,13 @@ func (srv *server) metricSource() telemetry.Source {
 			"deferd_store_clock_offset_seconds": func() float64 { return time.Until(srv.store.Now()).Seconds() },
 		},
 		Counters: map[string]func() float64{
-			"deferd_leases_lost_total":        func() float64 { return float64(srv.history.Attempts().Lost) },
-			"deferd_outcomes_published_total": func() float64 { return float64(d.Stats().Published) },
-			"deferd_publish_retries_total":    func() float64 { return float64(d.Stats().PublishRetries) },
-			"deferd_settles_refused_total":    func() float64 { return float64(d.Stats().SettlesRefused) },
-			"deferd_store_commits_total":      func() float64 { n, _ := srv.store.CommitStats(); return float64(n) },
-			"deferd_store_operations_total":   func() float64 { _, n := srv.store.CommitStats(); return float64(n) },
+			"deferd_leases_lost_total":          func() float64 { return float64(srv.history.Attempts().Lost) },
+			"deferd_outcomes_published_total":   func() float64 { return float64(d.Stats().Published) },
+			"deferd_publish_retries_total":      func() float64 { return float64(d.Stats().PublishRetries) },
+			"deferd_settles_refused_total":      func() float64 { return float64(d.Stats().SettlesRefused) },
+			"deferd_store_commits_total":        func() float64 { n, _ := srv.store.CommitStats(); return float64(n) },
+			"deferd_store_operations_total":     func() float64 { _, n := srv.store.CommitStats(); return float64(n) },
+			"deferd_store_commit_seconds_total": func() float64 { return srv.store.CommitTime().Seconds() },
 		},
 	}
 	srv.addOutboxMetrics(&s)

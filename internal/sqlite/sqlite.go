@@ -257,6 +257,10 @@ func (s *Store) CommitStats() (commits, operations int64) {
 	return s.writer.commits.Load(), s.writer.operations.Load()
 }
 
+// CommitTime reports how long these transactions took to commit, with their
+// syncs.
+func (s *Store) CommitTime() time.Duration { return time.Duration(s.writer.took.Load()) }
+
 // write runs fn in the next transaction and returns once that is durable. An
 // error of fn that is a *deferd.Error is a refusal: fn has written nothing. fn
 // may run more than once and must not keep what an earlier run found.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/deferd/deferd"
 	"zombiezen.com/go/sqlite"
@@ -31,6 +32,7 @@ type writer struct {
 
 	commits    atomic.Int64
 	operations atomic.Int64
+	took       atomic.Int64 // nanoseconds of committing
 
 	mu      sync.RWMutex // guards ops against being closed under a sender
 	stopped bool
@@ -183,9 +185,11 @@ func (w *writer) transact(group []*op) (err error) {
 	if err := t.flush(); err != nil {
 		return fmt.Errorf("store counts: %w", err)
 	}
+	began := time.Now()
 	if err := w.exec("COMMIT"); err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
+	w.took.Add(int64(time.Since(began)))
 	w.commits.Add(1)
 	w.operations.Add(int64(len(group)))
 	w.store.live.apply(t.changed)

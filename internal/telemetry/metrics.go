@@ -49,6 +49,7 @@ var help = map[string]string{
 	"deferd_settles_refused_total":      "Settles of agents whose lease was not current any more.",
 	"deferd_store_commits_total":        "Transactions that the store has committed.",
 	"deferd_store_operations_total":     "Operations in these transactions.",
+	"deferd_store_commit_seconds_total": "Time that these transactions took to commit, with their syncs.",
 	"deferd_store_clock_offset_seconds": "The store's clock less wall time.",
 	"deferd_outbox_waiting":             "Notifications that wait to be delivered.",
 	"deferd_outbox_dead":                "Notifications that were given up and are kept.",
