@@ -70,6 +70,8 @@ func testGoldenSTS(t *testing.T, s *server) {
 		switch {
 		case a.status == http.StatusOK:
 			served++
+		case e.Error.Code == "ValidationError" && strings.Contains(e.Error.Message, "at 'roleArn' failed to satisfy constraint"):
+			served++ // it has read the words that stand for values
 		case a.status >= 500 || e.Error.Code == "" || !strings.Contains(e.Error.Message, shot.operation):
 			t.Errorf("%s: %v", shot.operation, a)
 		}
