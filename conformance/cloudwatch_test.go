@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -155,6 +156,47 @@ func TestCloudWatchBoto3(t *testing.T) {
 			}
 			checkFound(t, out)
 		})
+	}
+}
+
+// TestCloudWatchJS has the SDK for JavaScript look at the same.
+func TestCloudWatchJS(t *testing.T) {
+	t.Parallel()
+	js := jsProgram(t, "cloudwatch.js")
+	s := startServer(t)
+	c := s.client()
+	c.worked(s)
+	js.run(s, endpoint)
+}
+
+// A program is a client's, with what it wants in its environment.
+type program struct {
+	walk
+	command, env []string
+}
+
+// jsProgram returns a program of conformance/js. Where it cannot be had it skips
+// the test, unless js is required.
+func jsProgram(t *testing.T, name string) program {
+	t.Helper()
+	w := walk{"js", jsWalk(name)}
+	command, env, err := w.prepare(t)
+	if err != nil && required(w.client) {
+		t.Fatalf("%s is required: %v", w.client, err)
+	}
+	if err != nil {
+		t.Skipf("%s cannot be had here: %v", w.client, err)
+	}
+	return program{w, command, env}
+}
+
+// run runs the program with a server, and ends the test if it fails.
+func (p program) run(s *server, args ...string) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), walkTime)
+	defer cancel()
+	if out, err := p.on(ctx, s, slices.Concat(p.command, args), p.env).CombinedOutput(); err != nil {
+		s.t.Fatalf("%v\n%s", err, out)
 	}
 }
 

@@ -248,3 +248,13 @@ func TestScalingByPython(t *testing.T) {
 	}
 	s.awaitModels(0) // the policies are gone, but it waited until there was no instance
 }
+
+// TestScalingByJS drives each operation with the SDK for JavaScript.
+func TestScalingByJS(t *testing.T) {
+	t.Parallel()
+	js := jsProgram(t, "scaling.js")
+	s := startServer(t)
+	s.client().deploy()
+	js.run(s, scaledResource)
+	s.awaitModels(0)
+}

@@ -33,6 +33,8 @@ import { STS } from "@aws-sdk/client-sts";
 import { Upload } from "@aws-sdk/lib-storage";
 import { getSignedUrl } from "@aws-sdk/s3-request-presigner";
 
+import { refused } from "./expect.js";
+
 const NAME = environment("DEFERD_WALK_NAME");
 const IMAGE = environment("DEFERD_WALK_IMAGE");
 const BUCKET = NAME;
@@ -257,19 +259,6 @@ async function checkMissing(location) {
   assert.equal(get.$metadata.httpStatusCode, 404);
   const head = await refused(s3.headObject(place(location)), NotFound);
   assert.equal(head.$metadata.httpStatusCode, 404);
-}
-
-// refused returns the error that the call ends with, which is of the type and
-// says the text.
-async function refused(call, type, text = "") {
-  try {
-    await call;
-  } catch (e) {
-    assert.ok(e instanceof type, e);
-    assert.ok(e.message.includes(text), `got the message ${e.message}, want …${text}…`);
-    return e;
-  }
-  throw new assert.AssertionError({ message: `a call was answered, want ${type.name} …${text}…` });
 }
 
 async function failure() {
