@@ -322,6 +322,7 @@ func TestEarlyOnBadDisk(t *testing.T) {
 				} else if err == nil {
 					want["durable"] = ""
 				}
+				synctest.Wait() // the try that has just failed is over
 				d.onSync.Store(nil)
 				d.onWrite.Store(nil)
 				mustAwait(t, s) // tried again by itself
