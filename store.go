@@ -7,10 +7,11 @@ import (
 
 // A Store keeps everything that must survive: the registry of models,
 // configurations and endpoints, the queue, the access keys, what was measured,
-// the documents of the services beside them, and the notifications on their way. What a method that changes something has done is
-// durable when it returns nil, except where its comment says otherwise. After an Unavailable error it may or may not have
-// been done; the methods' comments say what a repeat does. All methods may be
-// called concurrently. Each is one transaction.
+// the documents of the services beside them, and the notifications on their way.
+// What a method that changes something has done is durable when it returns nil,
+// except where its comment says otherwise. After an Unavailable error it may or
+// may not have been done; the methods' comments say what a repeat does. All
+// methods may be called concurrently. Each is one transaction.
 type Store interface {
 	Registry
 	Queue

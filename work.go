@@ -151,7 +151,7 @@ type Settlement struct {
 }
 
 // AttemptTimes are how long the parts of an attempt took. They are for metrics;
-// no store keeps them yet.
+// the queue does not keep them.
 type AttemptTimes struct {
 	Download time.Duration // reading the input from S3
 	Model    time.Duration // the model's round trip, less the waits for S3

@@ -2,7 +2,7 @@
 // implements [deferd.Work] over a [deferd.Store] and a [deferd.ObjectStore].
 //
 // The store never waits; dispatch does. A claim that finds nothing waits here
-// and is woken by the accept that brings work. What agents settle is published
+// and is served in the transaction that brings work, or woken to look again. What agents settle is published
 // here: the store decides, the object store follows, and nobody but a server
 // ever writes a key that a client can see.
 package dispatch
